@@ -1,0 +1,141 @@
+//! Several limits at once, all or nothing.
+
+use crate::{Decision, Timestamp, TokenBucket};
+
+/// The most levels of a [`Hierarchy`]: global, region, tenant, user, route and a few more.
+pub const LEVELS_MAX: usize = 8;
+
+/// One level of limits for one request.
+///
+/// The two methods of a level that can take back what it gave ([`TokenBucket`]) make a lost race free of cost; a
+/// keyed level cannot, and stands last.
+pub trait Level {
+    /// What [`charge_at`](Self::charge_at) would answer, without taking anything.
+    fn peek_at(&self, now: Timestamp, cost: u64) -> Decision;
+    /// Takes `cost` tokens, or says when they would be there.
+    fn charge_at(&self, now: Timestamp, cost: u64) -> Decision;
+    /// Gives back what was taken, where the level can.
+    fn refund_at(&self, now: Timestamp, cost: u64);
+}
+
+impl Level for TokenBucket {
+    fn peek_at(&self, now: Timestamp, cost: u64) -> Decision {
+        Self::peek_at(self, now, cost)
+    }
+
+    fn charge_at(&self, now: Timestamp, cost: u64) -> Decision {
+        self.check_at(now, cost)
+    }
+
+    fn refund_at(&self, now: Timestamp, cost: u64) {
+        Self::refund_at(self, now, cost);
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K: core::hash::Hash + ?Sized> Level for (&crate::KeyedLimiter<K>, &K) {
+    fn peek_at(&self, now: Timestamp, cost: u64) -> Decision {
+        self.0.peek_at(self.1, now, cost)
+    }
+
+    fn charge_at(&self, now: Timestamp, cost: u64) -> Decision {
+        self.0.check_at(self.1, now, cost)
+    }
+
+    fn refund_at(&self, _now: Timestamp, _cost: u64) {}
+}
+
+/// The answer of a [`Hierarchy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a decision that nobody looks at limits nothing"]
+pub enum Verdict {
+    /// Every level passed and was charged.
+    Allowed {
+        /// Whole tokens left at the tightest level.
+        remaining: u64,
+    },
+    /// A level said no; no level is charged.
+    Denied {
+        /// Which level, counted from the first.
+        level: usize,
+        /// What it said.
+        decision: Decision,
+    },
+}
+
+impl Verdict {
+    /// Whether it passes.
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed { .. })
+    }
+}
+
+/// Limits that one cost must pass together: global, then tenant, then client.
+///
+/// All levels are asked before any is charged. If a race makes a later level refuse all the same, the earlier
+/// ones get back what they gave: a lost race can only admit less, never more.
+///
+/// ```
+/// use pop_ratelimit::{Hierarchy, KeyedLimiter, Quota, Timestamp, TokenBucket, Verdict};
+///
+/// let global = TokenBucket::new(Quota::per_second(1000));
+/// let clients = KeyedLimiter::<str>::new(Quota::per_second(10).burst(2), 4096);
+/// let now = Timestamp::ZERO;
+/// for _ in 0..2 {
+///     assert!(Hierarchy::new(&[&global, &(&clients, "alice")]).check_at(now, 1).is_allowed());
+/// }
+/// let verdict = Hierarchy::new(&[&global, &(&clients, "alice")]).check_at(now, 1);
+/// assert!(matches!(verdict, Verdict::Denied { level: 1, .. }));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Hierarchy<'a> {
+    levels: &'a [&'a dyn Level],
+}
+
+impl core::fmt::Debug for Hierarchy<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Hierarchy").field("levels", &self.levels.len()).finish()
+    }
+}
+
+impl<'a> Hierarchy<'a> {
+    /// These levels, the widest first and keyed ones last.
+    ///
+    /// # Panics
+    /// With more than [`LEVELS_MAX`] levels.
+    #[must_use]
+    pub fn new(levels: &'a [&'a dyn Level]) -> Self {
+        assert!(levels.len() <= LEVELS_MAX, "{} levels, at most {LEVELS_MAX}", levels.len());
+        Self { levels }
+    }
+
+    /// Takes `cost` tokens at every level, or none. The denial of the level with the longest wait is reported.
+    pub fn check_at(&self, now: Timestamp, cost: u64) -> Verdict {
+        if let Some(denied) = self.worst_denial(now, cost) {
+            return denied;
+        }
+        let mut least = u64::MAX;
+        for (index, level) in self.levels.iter().enumerate() {
+            match level.charge_at(now, cost) {
+                Decision::Allowed { remaining } => least = least.min(remaining),
+                decision => {
+                    self.levels[..index].iter().for_each(|level| level.refund_at(now, cost));
+                    return Verdict::Denied { level: index, decision };
+                }
+            }
+        }
+        Verdict::Allowed { remaining: least }
+    }
+
+    /// A retry after the longest wait passes every level, so that one is the true answer.
+    fn worst_denial(&self, now: Timestamp, cost: u64) -> Option<Verdict> {
+        let denials = self.levels.iter().enumerate().filter_map(|(level, limit)| {
+            let decision = limit.peek_at(now, cost);
+            (!decision.is_allowed()).then_some((level, decision))
+        });
+        denials
+            .max_by_key(|(_, decision)| decision.retry_after().unwrap_or(core::time::Duration::MAX))
+            .map(|(level, decision)| Verdict::Denied { level, decision })
+    }
+}
