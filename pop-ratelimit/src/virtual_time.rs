@@ -132,8 +132,8 @@ mod tests {
             let quota = Quota::new(tokens, Duration::from_secs(seconds)).unwrap().burst(tokens.min(1 << 30));
             let time = VirtualTime::new(quota);
             let year = Timestamp::from_nanos(365 * 86_400 * 1_000_000_000);
-            let exact =
-                (u128::from(year.as_nanos()) * u128::from(tokens) << time.shift) / quota.period().as_nanos();
+            let exact = ((u128::from(year.as_nanos()) * u128::from(tokens)) << time.shift)
+                / quota.period().as_nanos();
             let (whole, fraction) = time.units_per_nano;
             let ours = u128::from(year.as_nanos()) * u128::from(whole)
                 + ((u128::from(year.as_nanos()) * u128::from(fraction)) >> 64);
