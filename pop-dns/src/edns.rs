@@ -82,7 +82,10 @@ impl<'m> Edns<'m> {
     }
 }
 
-fn split_option(octets: &[u8]) -> Option<((u16, &[u8]), &[u8])> {
+/// Code and contents of the first option, and what follows it.
+type SplitOption<'m> = ((u16, &'m [u8]), &'m [u8]);
+
+fn split_option(octets: &[u8]) -> Option<SplitOption<'_>> {
     let (&[c0, c1, l0, l1], rest) = octets.split_first_chunk()?;
     let (contents, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
     Some(((u16::from_be_bytes([c0, c1]), contents), rest))

@@ -132,7 +132,7 @@ impl<'t, I: Iterator<Item = Token<'t>>> Fields<'_, I> {
             RDataTextError::Unexpected { expected: "as many hexadecimal octets as the length says" };
         let start = wire.len();
         let mut high = None;
-        while let Some(token) = self.tokens.next() {
+        for token in self.tokens.by_ref() {
             for &digit in token.octets {
                 let digit = char::from(digit).to_digit(16).ok_or(unexpected)? as u8;
                 match high.take() {

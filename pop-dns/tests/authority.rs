@@ -84,10 +84,11 @@ const SOA: &str =
 
 #[test]
 fn positive_answers_carry_the_lowest_ttl_of_the_set_and_useful_addresses() {
+    // The owner points at the question, so that its spelling comes back (0x20).
     check(
         "WWW.example.org",
         "A",
-        "NOERROR aa\nwww.example.org. 60 A 192.0.2.1\nwww.example.org. 60 A 192.0.2.2",
+        "NOERROR aa\nWWW.example.org. 60 A 192.0.2.1\nWWW.example.org. 60 A 192.0.2.2",
     );
     check(
         "example.org",

@@ -95,7 +95,7 @@ impl<'t> Lexer<'t> {
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' => break,
                 // Whatever is escaped belongs to the word, but a line never ends inside one.
                 b'\\' if self.text.get(self.position + 1).is_some_and(|&next| next != b'\n') => {
-                    self.position += 2
+                    self.position += 2;
                 }
                 _ => self.position += 1,
             }
