@@ -2,6 +2,17 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod cache;
+mod clock;
+mod entry;
+mod flight;
+mod index;
+mod stats;
+mod sync;
 mod time;
 
+pub use cache::{Builder, Cache, Ref, Refused};
+pub use clock::now;
+pub use entry::EntryOptions;
+pub use stats::Stats;
 pub use time::Timestamp;
