@@ -34,6 +34,16 @@ pub(crate) struct Index<K, V> {
 /// An entry that was taken out, valid while the guard lives.
 pub(crate) type Taken<'g, K, V> = &'g Entry<K, V>;
 
+/// What a slot holds: the pointer, to swap it, and the entry behind it.
+type Loaded<'g, K, V> = (Shared<'g, Entry<K, V>>, Option<&'g Entry<K, V>>);
+
+/// Where a new entry goes.
+struct Choice<'g, K, V> {
+    place: usize,
+    current: Shared<'g, Entry<K, V>>,
+    same_key: bool,
+}
+
 impl<K: 'static, V: 'static> Index<K, V> {
     /// Room for `entries` at three quarters full, at least one set.
     pub(crate) fn new(entries: usize) -> Self {
@@ -50,10 +60,7 @@ impl<K: 'static, V: 'static> Index<K, V> {
         &self.sets[hash as usize & (self.sets.len() - 1)]
     }
 
-    fn load<'g>(
-        slot: &Atomic<Entry<K, V>>,
-        guard: &'g Guard,
-    ) -> (Shared<'g, Entry<K, V>>, Option<&'g Entry<K, V>>) {
+    fn load<'g>(slot: &Atomic<Entry<K, V>>, guard: &'g Guard) -> Loaded<'g, K, V> {
         // Acquire: pairs with the release of the swap that published the entry, so its fields are visible.
         let shared = slot.load(Ordering::Acquire, guard);
         // SAFETY: a pointer in a slot is either null or came from `Owned`, and whoever took it out deferred its
@@ -87,17 +94,17 @@ impl<K: 'static, V: 'static> Index<K, V> {
         let set = self.set(entry.hash);
         let mut owned = Owned::new(entry);
         let (mine, place, replaced) = loop {
-            let (slot, current, same) = Self::choose(set, &owned, guard);
+            let Choice { place, current, same_key } = Self::choose(set, &owned, guard);
             // Release publishes the entry to the acquire in `load`; the failure value is only looked at again.
-            match slot.1.compare_exchange(current, owned, Ordering::AcqRel, Ordering::Acquire, guard) {
+            match set.0[place].compare_exchange(current, owned, Ordering::AcqRel, Ordering::Acquire, guard) {
                 Ok(mine) => {
                     // SAFETY: as in `load`; we took it out just now.
                     if let Some(old) = unsafe { current.as_ref() } {
-                        taken(old, same);
+                        taken(old, same_key);
                         // SAFETY: it is out of its slot and no other slot holds it; destroyed after all guards.
                         unsafe { guard.defer_destroy(current) };
                     }
-                    break (mine, slot.0, same);
+                    break (mine, place, same_key);
                 }
                 Err(lost) => owned = lost.new,
             }
@@ -109,29 +116,27 @@ impl<K: 'static, V: 'static> Index<K, V> {
     }
 
     /// The slot with the same key, else an empty one, else the coldest.
-    fn choose<'s, 'g>(
-        set: &'s Set<K, V>,
-        new: &Entry<K, V>,
-        guard: &'g Guard,
-    ) -> ((usize, &'s Atomic<Entry<K, V>>), Shared<'g, Entry<K, V>>, bool)
+    fn choose<'g>(set: &Set<K, V>, new: &Entry<K, V>, guard: &'g Guard) -> Choice<'g, K, V>
     where
         K: Eq,
     {
-        let mut best = ((0, &set.0[0]), Shared::null(), u32::MAX);
-        for (index, slot) in set.0.iter().enumerate() {
-            let (shared, entry) = Self::load(slot, guard);
+        let mut best = Choice { place: 0, current: Shared::null(), same_key: false };
+        let mut least = u32::MAX;
+        for (place, slot) in set.0.iter().enumerate() {
+            let (current, entry) = Self::load(slot, guard);
             let heat = match entry {
                 Some(entry) if entry.hash == new.hash && entry.key == new.key => {
-                    return ((index, slot), shared, true);
+                    return Choice { place, current, same_key: true };
                 }
                 Some(entry) => 1 + u32::from(entry.heat()),
                 None => 0,
             };
-            if heat < best.2 {
-                best = ((index, slot), shared, heat);
+            if heat < least {
+                least = heat;
+                best = Choice { place, current, same_key: false };
             }
         }
-        (best.0, best.1, false)
+        best
     }
 
     /// Two inserts of one key may have taken two slots. Each looks once more; the higher slot goes.
