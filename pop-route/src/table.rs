@@ -147,6 +147,29 @@ impl<V> PrefixSnapshot<V> {
         Some((*prefix, value))
     }
 
+    /// The length of the shortest prefix around `address` in which every address has the same longest match: how wide
+    /// an answer that depends on the match may be kept (the scope of RFC 7871). Exact, not just the matched length:
+    /// a hole inside a block makes it longer, an equal neighbour does not make it shorter.
+    #[must_use]
+    pub fn scope(&self, address: IpAddr) -> u8 {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let (first, last) = self.v4.around(address.to_bits(), u32::MAX, |start| start - 1);
+                let differs = |bound: Option<u32>| {
+                    bound.map_or(0, |bound| (bound ^ address.to_bits()).leading_zeros() + 1)
+                };
+                differs(first.checked_sub(1)).max(differs(last.checked_add(1))) as u8
+            }
+            IpAddr::V6(address) => {
+                let (first, last) = self.v6.around(address.to_bits(), u128::MAX, |start| start - 1);
+                let differs = |bound: Option<u128>| {
+                    bound.map_or(0, |bound| (bound ^ address.to_bits()).leading_zeros() + 1)
+                };
+                differs(first.checked_sub(1)).max(differs(last.checked_add(1))) as u8
+            }
+        }
+    }
+
     /// How many prefixes it was made of.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -231,12 +254,21 @@ impl<B: Bits> Ranges<B> {
     }
 
     fn find(&self, address: B) -> Option<u32> {
+        let index = self.matches[self.range(address)];
+        (index != NOTHING).then_some(index)
+    }
+
+    /// The first and the last address of the range around `address`.
+    fn around(&self, address: B, highest: B, before: impl Fn(B) -> B) -> (B, B) {
+        let range = self.range(address);
+        (self.starts[range], self.starts.get(range + 1).map_or(highest, |&next| before(next)))
+    }
+
+    fn range(&self, address: B) -> usize {
         let leading = address.leading();
         let low = self.direct[leading] as usize;
         let high = self.direct.get(leading + 1).map_or(self.starts.len() - 1, |&next| next as usize);
-        let range = low + self.starts[low + 1..=high].partition_point(|&start| start <= address);
-        let index = self.matches[range];
-        (index != NOTHING).then_some(index)
+        low + self.starts[low + 1..=high].partition_point(|&start| start <= address)
     }
 }
 

@@ -1,0 +1,169 @@
+//! Selection through the public face: who moves, who stays, how wide an answer holds.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use pop_route::{
+    AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Prefix, PrefixTable, Reason, Selector,
+    Site, SiteMap, Timestamp,
+};
+use proptest::prelude::*;
+
+fn place(latitude: f64, longitude: f64) -> Location {
+    Location::new(latitude, longitude).unwrap()
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::ZERO.saturating_add(Duration::from_secs(seconds))
+}
+
+fn block(index: u8) -> (IpAddr, u8) {
+    (IpAddr::V4(Ipv4Addr::new(198, 18, index, 0)), 24)
+}
+
+const CITIES: [(f64, f64); 6] =
+    [(52.5, 13.4), (51.5, -0.1), (40.7, -74.0), (34.0, -118.2), (35.7, 139.7), (1.3, 103.9)];
+
+fn selector() -> Selector {
+    let sites = SiteMap::new([
+        Site::new("FRA", place(50.0, 8.6)).country("DE"),
+        Site::new("IAD", place(38.9, -77.5)).country("US"),
+        Site::new("NRT", place(35.8, 140.4)).country("JP"),
+    ])
+    .unwrap();
+    let mut builder =
+        Selector::builder(sites).health(HealthPolicy { fall: 2, rise: 2, ..HealthPolicy::default() });
+    for (index, (latitude, longitude)) in (0..).zip(CITIES) {
+        builder = builder.client(block(index), ClientFacts::at(place(latitude, longitude))).unwrap();
+    }
+    builder.build()
+}
+
+fn names(selector: &Selector) -> Vec<String> {
+    (0..6)
+        .map(|index| {
+            let site = selector.select(block(index)).site().unwrap();
+            selector.sites().site(site).name().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_dead_sites_clients_move_nobody_else_and_the_same_come_back() {
+    let selector = selector();
+    let before = names(&selector);
+    assert_eq!(before, ["FRA", "FRA", "IAD", "IAD", "NRT", "NRT"]);
+    let dead = selector.sites().find("IAD").unwrap();
+    assert!(!selector.probed(dead, false, at(1)));
+    assert!(selector.probed(dead, false, at(2)));
+    let during = names(&selector);
+    for (before, during) in before.iter().zip(&during) {
+        assert_eq!(before == "IAD", before != during, "{before} {during}");
+    }
+    // Two successes, but held down for ten seconds.
+    (3..12).for_each(|second| assert!(!selector.probed(dead, true, at(second))));
+    assert!(selector.probed(dead, true, at(12)));
+    assert_eq!(names(&selector), before);
+}
+
+#[test]
+fn when_all_sites_look_dead_the_best_is_still_named_and_marked() {
+    let selector = selector();
+    for site in selector.sites().iter().map(|(id, _)| id) {
+        selector.probed(site, false, at(1));
+        selector.probed(site, false, at(2));
+    }
+    let choice = selector.select(block(0));
+    assert_eq!(choice.reason(), Reason::Panic);
+    assert_eq!(selector.sites().site(choice.site().unwrap()).name(), "FRA");
+    assert!(selector.explain(block(0)).to_string().contains("panic"));
+}
+
+#[test]
+fn a_fence_holds_even_in_panic() {
+    let sites = SiteMap::new([
+        Site::new("FRA", place(50.0, 8.6)).country("DE"),
+        Site::new("ZRH", place(47.5, 8.5)).country("CH"),
+    ])
+    .unwrap();
+    let facts = |country: &str| ClientFacts::at(place(50.0, 8.0)).fenced_to(country);
+    let selector = Selector::builder(sites)
+        .client(block(1), facts("CH"))
+        .unwrap()
+        .client(block(2), facts("FR"))
+        .unwrap()
+        .build();
+    let zurich = selector.sites().find("ZRH");
+    assert_eq!(selector.select(block(1)).site(), zurich);
+    let fell = (1..=3).filter(|&second| selector.probed(zurich.unwrap(), false, at(second))).count();
+    assert_eq!(fell, 1);
+    let choice = selector.select(block(1));
+    assert_eq!((choice.site(), choice.reason(), choice.sites().len()), (zurich, Reason::Panic, 1));
+    let nobody = selector.select(block(2));
+    assert_eq!((nobody.site(), nobody.reason()), (None, Reason::FencedOut));
+}
+
+#[test]
+fn draining_moves_clients_and_explains_itself() {
+    let selector = selector();
+    let frankfurt = selector.sites().find("FRA").unwrap();
+    selector.drain(frankfurt, true, at(1));
+    assert_ne!(selector.select(block(0)).site(), Some(frankfurt));
+    let explanation = selector.explain(block(0));
+    let fate = explanation.candidates.iter().find(|(name, _)| name == "FRA").unwrap().1.fate;
+    assert_eq!(fate, Fate::Draining);
+    selector.drain(frankfurt, false, at(2));
+    assert_eq!(selector.select(block(0)).site(), Some(frankfurt));
+}
+
+#[test]
+fn measurements_of_one_block_do_not_move_another_and_strangers_count_nowhere() {
+    let selector = selector();
+    let tokyo = selector.sites().find("NRT").unwrap();
+    let before = names(&selector);
+    for _ in 0..5 {
+        assert!(selector.measure(block(0), tokyo, Duration::from_millis(1), at(1)));
+    }
+    assert!(!selector.measure(block(0), tokyo, Duration::from_secs(1000), at(1)));
+    assert!(!selector.measure(("203.0.113.0".parse().unwrap(), 24), tokyo, Duration::from_millis(1), at(1)));
+    selector.recompile(at(1));
+    let after = names(&selector);
+    assert_eq!(after[0], "NRT");
+    assert_eq!(after[1..], before[1..]);
+    assert_eq!(selector.select(block(0)).reason(), Reason::Measured);
+}
+
+#[test]
+fn maps_that_cannot_be_say_why() {
+    let site = |name: &str| Site::new(name, place(0.0, 0.0)).admin(AdminState::Up);
+    assert_eq!(SiteMap::new([site("A"), site("A")]), Err(MapError::Duplicate { name: "A".into() }));
+    assert_eq!(SiteMap::new([]), Err(MapError::Count { sites: 0 }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Every address inside the scope has the same match, and one bit less would be wrong. Exhaustive over a /20.
+    #[test]
+    fn scopes_are_exact(
+        prefixes in prop::collection::vec((0_u32..4096, 20_u8..=32), 0..12),
+        asked in 0_u32..4096,
+    ) {
+        let base = 0x0a00_0000_u32;
+        let address = |offset: u32| IpAddr::V4(Ipv4Addr::from_bits(base + offset));
+        let table: PrefixTable<usize> = prefixes
+            .iter()
+            .enumerate()
+            .map(|(value, &(offset, length))| (Prefix::new(address(offset), length).unwrap(), value))
+            .collect();
+        let snapshot = table.snapshot();
+        let scope = snapshot.scope(address(asked));
+        let found = snapshot.longest(address(asked));
+        let uniform = |length: u8| {
+            let block = Prefix::new(address(asked), length).unwrap();
+            (0..4096).map(address).filter(|&other| block.contains(other)).all(|other| snapshot.longest(other) == found)
+        };
+        prop_assert!(scope < 20 || uniform(scope));
+        prop_assert!(scope <= 20 || !uniform(scope - 1), "/{} holds as well", scope - 1);
+    }
+}
