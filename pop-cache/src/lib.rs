@@ -9,6 +9,9 @@ mod flight;
 mod index;
 mod stats;
 mod sync;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 mod time;
 
 pub use cache::{Builder, Cache, Ref, Refused};

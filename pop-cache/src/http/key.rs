@@ -1,0 +1,316 @@
+//! The primary cache key: the normalised target URI (RFC 9111 §2, RFC 3986 §6.2.2).
+
+use core::fmt;
+
+use http::header::HOST;
+use http::{HeaderMap, Uri};
+
+/// Longest key in bytes; a request with a longer one is passed through.
+pub const MAX_KEY_BYTES: usize = 16 * 1024;
+
+/// The primary key of a response: `scheme://authority/path?query`, normalised.
+///
+/// - scheme and host in lower case, a default port and a trailing dot of the host removed;
+/// - percent-encoding in upper case, unreserved characters decoded; `%2F` and other reserved ones stay as they are;
+/// - dot segments removed, encoded ones too; an empty path is `/`;
+/// - the query stays as it is, but for its percent-encoding; `?` alone stays different from no query.
+///
+/// The cache forwards the same normalised target that it keys, so that no two readings of one path share a key.
+///
+/// ```
+/// use pop_cache::http::CacheKey;
+///
+/// let key = CacheKey::from_uri(&"HTTPS://www.Example.org:443/a/%2e%2E/%7euser?q=%e4".parse()?)?;
+/// assert_eq!(key.as_str(), "https://www.example.org/~user?q=%E4");
+/// assert_eq!(key.host(), "www.example.org");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey(Box<str>);
+
+/// Why a request has no cache key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// No authority in the URI and no single, valid `Host`.
+    NoAuthority,
+    /// Absolute-form authority and `Host` name different hosts.
+    AuthorityMismatch,
+    /// The key would have this many bytes, more than [`MAX_KEY_BYTES`].
+    TooLong(usize),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAuthority => formatter.write_str("no authority in the target and no single valid Host"),
+            Self::AuthorityMismatch => formatter.write_str("the target and Host name different authorities"),
+            Self::TooLong(bytes) => {
+                write!(formatter, "key of {bytes} bytes, at most {MAX_KEY_BYTES} are taken")
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+impl CacheKey {
+    /// The key of an absolute URI.
+    ///
+    /// # Errors
+    /// The URI has no authority, or is too long.
+    pub fn from_uri(uri: &Uri) -> Result<Self, KeyError> {
+        Self::of(uri, &HeaderMap::new(), "http")
+    }
+
+    /// The key of a request: the authority from an absolute-form target, else from `Host`; the scheme from the
+    /// target, else `default_scheme`. One allocation.
+    ///
+    /// # Errors
+    /// There is no authority, or two different ones, or the key is too long.
+    pub fn of(uri: &Uri, headers: &HeaderMap, default_scheme: &str) -> Result<Self, KeyError> {
+        let scheme = uri.scheme_str().unwrap_or(default_scheme);
+        let authority = authority(uri, headers, scheme)?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let bytes = scheme.len() + 3 + authority.len() + path.len() + 1;
+        if bytes > MAX_KEY_BYTES {
+            return Err(KeyError::TooLong(bytes));
+        }
+        let mut key = String::with_capacity(bytes);
+        push_lowercase(&mut key, scheme);
+        key.push_str("://");
+        push_authority(&mut key, authority, scheme);
+        push_target(&mut key, path);
+        Ok(Self(key.into_boxed_str()))
+    }
+
+    /// A key made by the operator's own rule. Keep it unambiguous: two requests with one key share an answer.
+    #[must_use]
+    pub fn from_raw(key: impl Into<Box<str>>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host without its port, empty for a raw key that is no URI.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+            _ => authority,
+        }
+    }
+
+    fn authority(&self) -> &str {
+        let Some((_, rest)) = self.0.split_once("://") else { return "" };
+        &rest[..rest.find(['/', '?']).unwrap_or(rest.len())]
+    }
+
+    /// Path and query, `/` at least; empty for a raw key that is no URI.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        let Some((_, rest)) = self.0.split_once("://") else { return "" };
+        rest.find(['/', '?']).map_or("/", |start| &rest[start..])
+    }
+
+    /// This key with another target, made by a query filter.
+    #[cfg(feature = "tower")]
+    pub(crate) fn with_target(&self, target: &str) -> Self {
+        let kept = self.0.len() - self.target().len();
+        Self([&self.0[..kept], target].concat().into_boxed_str())
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, scheme: &str) -> Result<&'a str, KeyError> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().map_err(|_| KeyError::NoAuthority)?),
+        (Some(_), Some(_)) => return Err(KeyError::NoAuthority),
+    };
+    let named = uri.authority().map(|authority| authority.as_str());
+    let chosen = match (named, host) {
+        (Some(named), Some(host)) if !same_authority(named, host, scheme) => {
+            return Err(KeyError::AuthorityMismatch);
+        }
+        (Some(named), _) => named,
+        (None, Some(host)) => host,
+        (None, None) => return Err(KeyError::NoAuthority),
+    };
+    let is_valid = !chosen.is_empty()
+        && chosen.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte));
+    if is_valid { Ok(chosen) } else { Err(KeyError::NoAuthority) }
+}
+
+fn same_authority(one: &str, other: &str, scheme: &str) -> bool {
+    if one.eq_ignore_ascii_case(other) {
+        return true;
+    }
+    let normal = |authority| {
+        let mut text = String::new();
+        push_authority(&mut text, authority, scheme);
+        text
+    };
+    normal(one) == normal(other)
+}
+
+fn push_lowercase(key: &mut String, text: &str) {
+    let start = key.len();
+    key.push_str(text);
+    key[start..].make_ascii_lowercase();
+}
+
+fn push_authority(key: &mut String, authority: &str, scheme: &str) {
+    let (host, port) = match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => (&authority[..colon], &authority[colon + 1..]),
+        _ => (authority, ""),
+    };
+    push_lowercase(key, host.strip_suffix('.').unwrap_or(host));
+    let default = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
+    if !port.is_empty() && port != default {
+        key.push(':');
+        key.push_str(port);
+    }
+}
+
+/// Appends path and query, normalised. The common path has nothing to change and is copied after one look.
+fn push_target(key: &mut String, target: &str) {
+    let bytes = target.as_bytes();
+    let is_plain =
+        bytes.first() == Some(&b'/') && !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"/.");
+    if is_plain {
+        key.push_str(target);
+        return;
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let path = decode_unreserved(path);
+    let root = key.len();
+    for segment in path.strip_prefix('/').unwrap_or(&path).split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                let parent = key[root..].rfind('/').map_or(root, |slash| root + slash);
+                key.truncate(parent);
+            }
+            segment => {
+                key.push('/');
+                key.push_str(segment);
+            }
+        }
+    }
+    // A path that ends in a dot segment names the folder, as "/a/." does "/a/".
+    if key.len() == root || path.ends_with("/.") || path.ends_with("/..") {
+        key.push('/');
+    }
+    if let Some(query) = query {
+        key.push('?');
+        key.push_str(&decode_unreserved(query));
+    }
+}
+
+/// Decodes `%XX` of unreserved characters, writes the other escapes in upper case, leaves broken ones alone.
+fn decode_unreserved(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        normal.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let escape = rest.get(1..3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let Some(digits) = escape else {
+            normal.push('%');
+            rest = &rest[1..];
+            continue;
+        };
+        let value = u8::from_str_radix(digits, 16).expect("two hexadecimal digits");
+        if value.is_ascii_alphanumeric() || b"-._~".contains(&value) {
+            normal.push(char::from(value));
+        } else {
+            normal.push('%');
+            normal.push_str(&digits.to_ascii_uppercase());
+        }
+        rest = &rest[3..];
+    }
+    normal.push_str(rest);
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn key(uri: &str) -> String {
+        CacheKey::from_uri(&uri.parse().expect("a URI")).expect("a key").to_string()
+    }
+
+    #[test]
+    fn equivalent_uris_share_a_key() {
+        assert_eq!(key("http://A.example:80"), "http://a.example/");
+        assert_eq!(key("http://a.example./x"), "http://a.example/x");
+        assert_eq!(key("http://a.example:8080/x"), "http://a.example:8080/x");
+        assert_eq!(key("https://[2001:DB8::1]:443/x"), "https://[2001:db8::1]/x");
+        assert_eq!(key("http://a/b/../c/./d"), "http://a/c/d");
+        assert_eq!(key("http://a/../../c/.."), "http://a/");
+        assert_eq!(key("http://a/b/."), "http://a/b/");
+        assert_eq!(key("http://a/%41%2d%2F%c3"), "http://a/A-%2F%C3");
+        assert_eq!(key("http://a/b%2"), "http://a/b%2");
+        assert_eq!(key("http://a/x.y/.z"), "http://a/x.y/.z");
+        assert_eq!(key("http://a//b"), "http://a//b");
+    }
+
+    #[test]
+    fn different_resources_do_not() {
+        assert_ne!(key("http://a/b"), key("https://a/b"));
+        assert_ne!(key("http://a/b"), key("http://a/b?"));
+        assert_ne!(key("http://a/b/c"), key("http://a/b%2Fc"));
+        assert_ne!(key("http://a/b"), key("http://a/B"));
+        assert_ne!(key("http://a/?x=1&y=2"), key("http://a/?y=2&x=1"));
+    }
+
+    #[test]
+    fn normalising_twice_changes_nothing() {
+        for uri in ["http://a/b/../%2e./c", "http://a/%252e", "http://A:80/.%2E/x?%7e"] {
+            assert_eq!(key(&key(uri)), key(uri));
+        }
+    }
+
+    #[test]
+    fn one_authority_or_none() {
+        let of = |uri: &str, hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            CacheKey::of(&uri.parse().expect("a URI"), &headers, "https").map(|key| key.to_string())
+        };
+        assert_eq!(of("/x", &["a.example"]).as_deref(), Ok("https://a.example/x"));
+        assert_eq!(of("http://a.example/x", &["A.example:80"]).as_deref(), Ok("http://a.example/x"));
+        assert_eq!(of("/x", &[]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &["a", "b"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &["a/b"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &["user@a"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("http://a/x", &["b"]), Err(KeyError::AuthorityMismatch));
+        let long = format!("/{}", "x".repeat(MAX_KEY_BYTES));
+        assert!(matches!(of(&long, &["a"]), Err(KeyError::TooLong(_))));
+    }
+}

@@ -1,0 +1,64 @@
+//! An HTTP shared cache: RFC 9111 with RFC 5861, 9211 and 9213.
+//!
+//! The **engine** is pure: it takes fields and a `SystemTime` and returns decisions with their reasons. [`Policy`]
+//! is worked out once per exchange and then answers [`Policy::storability`] and [`Policy::reuse`].
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//! use http::{HeaderMap, HeaderValue, Method, StatusCode};
+//! use pop_cache::http::{Exchange, Policy, RequestDirectives, Reuse, Rules, Storability};
+//!
+//! let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+//! let mut response = HeaderMap::new();
+//! response.insert("cache-control", HeaderValue::from_static("max-age=60"));
+//! let exchange = Exchange {
+//!     method: &Method::GET,
+//!     request: &HeaderMap::new(),
+//!     status: StatusCode::OK,
+//!     response: &response,
+//!     request_time: now,
+//!     response_time: now,
+//! };
+//! let rules = Rules::default();
+//! let policy = Policy::new(&rules, &exchange);
+//! assert_eq!(policy.storability(&rules, &exchange), Storability::Allowed);
+//!
+//! let later = now + Duration::from_secs(45);
+//! let reuse = policy.reuse(&rules, &RequestDirectives::default(), later, None);
+//! assert_eq!(reuse, Reuse::Fresh { age: Duration::from_secs(45), ttl: Duration::from_secs(15) });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod date;
+mod directive;
+mod fields;
+mod freshness;
+mod invalidation;
+mod key;
+mod policy;
+mod range;
+mod reuse;
+mod rules;
+mod status;
+mod targeted;
+mod validation;
+mod vary;
+
+pub use directive::{
+    Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
+    ResponseDirectives,
+};
+pub use fields::{remove_hop_by_hop, remove_unstorable, update_stored, weight_of_fields};
+pub use freshness::{Freshness, LifetimeSource};
+pub use invalidation::{invalidates, is_unsafe, related_uris};
+pub use key::{CacheKey, KeyError, MAX_KEY_BYTES};
+pub use policy::{Exchange, Policy, Refusal, Storability};
+pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
+pub use reuse::{Cause, Reuse, StaleAllowance};
+pub use rules::{ImpliedRevalidation, RequestControl, Rules, SetCookie};
+pub use status::{CacheStatus, Forward, cache_identifier};
+pub use validation::{
+    Precondition, head_agrees, if_range_holds, is_for_origin, is_same, make_conditional, make_unconditional,
+    precondition, strong_tag,
+};
+pub use vary::{MAX_VARY_FIELDS, Selection, Vary};
