@@ -22,7 +22,8 @@ pub(crate) fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
 }
 
 /// The value of a `Date` field for `time`.
-pub(crate) fn format(time: SystemTime) -> HeaderValue {
+#[must_use]
+pub fn date_field(time: SystemTime) -> HeaderValue {
     let time = time.max(SystemTime::UNIX_EPOCH);
     HeaderValue::try_from(httpdate::fmt_http_date(time.min(SystemTime::UNIX_EPOCH + LAST_DATE)))
         .expect("an HTTP-date is visible ASCII")
@@ -81,6 +82,6 @@ mod tests {
         let now = at(1_700_000_000);
         let past = parse(b"Friday, 01-Jan-99 00:00:00 GMT", now).expect("a date");
         assert!(past < now);
-        assert_eq!(format(past), "Fri, 01 Jan 1999 00:00:00 GMT");
+        assert_eq!(date_field(past), "Fri, 01 Jan 1999 00:00:00 GMT");
     }
 }

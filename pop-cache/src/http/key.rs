@@ -119,8 +119,8 @@ impl CacheKey {
     }
 
     /// This key with another target, made by a query filter.
-    #[cfg(feature = "tower")]
-    pub(crate) fn with_target(&self, target: &str) -> Self {
+    #[must_use]
+    pub fn with_target(&self, target: &str) -> Self {
         let kept = self.0.len() - self.target().len();
         Self([&self.0[..kept], target].concat().into_boxed_str())
     }

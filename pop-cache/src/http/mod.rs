@@ -44,6 +44,7 @@ mod targeted;
 mod validation;
 mod vary;
 
+pub use date::date_field;
 pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
     ResponseDirectives,

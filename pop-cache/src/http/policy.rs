@@ -99,6 +99,12 @@ impl Policy {
         &self.directives
     }
 
+    /// Whether those directives come from a targeted field (RFC 9213).
+    #[must_use]
+    pub fn is_targeted(&self) -> bool {
+        self.is_targeted
+    }
+
     /// The freshness lifetime and its source.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
@@ -134,7 +140,6 @@ impl Policy {
     /// Whether a shared cache may, and usefully can, store the response (RFC 9111 §3, §3.5).
     ///
     /// Cost: a few look-ups in the two field maps; no allocation.
-    #[must_use]
     pub fn storability(&self, rules: &Rules, exchange: &Exchange<'_>) -> Storability {
         match self.refusal(rules, exchange) {
             Some(refusal) => Storability::Refused(refusal),

@@ -100,8 +100,7 @@ impl Selection {
 fn normalised(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter().peekable();
     lines.peek()?;
-    let mut members: Vec<Vec<u8>> =
-        lines.flat_map(|line| members(line)).map(|member| member.to_vec()).collect();
+    let mut members: Vec<Vec<u8>> = lines.flat_map(members).map(|member| member.to_vec()).collect();
     if name == ACCEPT_LANGUAGE {
         for member in &mut members {
             member.retain(|byte| !byte.is_ascii_whitespace());
