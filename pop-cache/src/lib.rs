@@ -6,12 +6,12 @@ mod cache;
 mod clock;
 mod entry;
 mod flight;
-mod index;
-mod stats;
-mod sync;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+mod index;
+mod stats;
+mod sync;
 mod time;
 
 pub use cache::{Builder, Cache, Ref, Refused};
