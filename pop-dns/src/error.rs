@@ -28,6 +28,37 @@ pub enum ParseError {
         /// Where it begins.
         offset: usize,
     },
+    /// A compressed name where none may stand.
+    Compressed {
+        /// Where its pointer stands.
+        offset: usize,
+    },
+    /// A name that follows more than [`POINTERS_MAX`](crate::POINTERS_MAX) pointers.
+    TooManyPointers {
+        /// Where the first beyond them stands.
+        offset: usize,
+    },
+    /// More octets than the 65,535 of a message.
+    TooLong {
+        /// How many there are.
+        octets: usize,
+    },
+    /// Octets after the last entry that the header counts.
+    Trailing {
+        /// Where they begin.
+        offset: usize,
+    },
+    /// A TSIG record that is not the last of its message (RFC 8945 §5.1).
+    Tsig {
+        /// Where it begins.
+        offset: usize,
+    },
+    /// A response where a query was expected.
+    Response,
+    /// A kind of query that is not implemented.
+    Opcode(u8),
+    /// An EDNS version above 0.
+    Version(u8),
     /// RDATA that does not hold what its type says.
     RData {
         /// Where it begins.
@@ -59,6 +90,16 @@ impl fmt::Display for ParseError {
                 write!(f, "pointer at offset {offset} to {target} does not point back")
             }
             Self::NameTooLong { offset } => write!(f, "name at offset {offset} is longer than 255 octets"),
+            Self::Compressed { offset } => {
+                write!(f, "compressed name at offset {offset} where none may stand")
+            }
+            Self::TooManyPointers { offset } => write!(f, "too many pointers in one name at offset {offset}"),
+            Self::TooLong { octets } => write!(f, "{octets} octets, a message has at most 65535"),
+            Self::Trailing { offset } => write!(f, "octets after the last entry at offset {offset}"),
+            Self::Tsig { offset } => write!(f, "TSIG at offset {offset} is not the last record"),
+            Self::Response => f.write_str("a response, expected a query"),
+            Self::Opcode(opcode) => write!(f, "opcode {opcode} is not implemented"),
+            Self::Version(version) => write!(f, "EDNS version {version}, at most 0"),
             Self::RData { offset } => write!(f, "RDATA at offset {offset} does not fit its type"),
             Self::QuestionCount { count } => write!(f, "{count} questions, expected one"),
             Self::Opt { offset } => {

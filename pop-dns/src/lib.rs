@@ -10,18 +10,16 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod authority;
-#[cfg(feature = "alloc")]
 mod builder;
 mod edns;
 mod error;
+mod frame;
 mod header;
 mod message;
 mod name;
-#[cfg(feature = "alloc")]
-mod name_buf;
 mod query;
-#[cfg(feature = "alloc")]
-mod rdata_text;
+pub mod rdata;
+mod registry;
 #[cfg(feature = "tokio")]
 pub mod server;
 mod time;
@@ -30,16 +28,20 @@ pub mod zone;
 
 #[cfg(feature = "std")]
 pub use authority::{Authority, ClientBlock, DynamicAnswer, DynamicQuery, LearnedFrom, Outcome, Transport};
-#[cfg(feature = "alloc")]
-pub use builder::{EdnsParts, Full, MessageBuilder};
-pub use edns::{ClientSubnet, Edns, UDP_PAYLOAD_OCTETS, option};
+pub use builder::{Buffer, BuildError, EdnsParts, MessageBuilder, SliceBuffer};
+pub use edns::{
+    ClientSubnet, Cookie, CookieSecret, CookieVerdict, Edns, EdnsOption, UDP_PAYLOAD_OCTETS, option,
+};
 pub use error::ParseError;
-pub use header::{Class, Flags, HEADER_OCTETS, Header, Opcode, Rcode, RecordType};
-pub use message::{Message, Question, Questions, RData, Record, Records, Section, Soa, Strings};
-pub use name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, Name};
+pub use frame::{Frame, first_frame, frame_length};
+pub use header::{Flags, HEADER_OCTETS, Header};
+pub use message::{MESSAGE_OCTETS_MAX, Message, Question, Questions, Record, Records, Section};
+pub use name::{HashKey, LABEL_OCTETS_MAX, LABELS_MAX, Labels, NAME_OCTETS_MAX, Name, POINTERS_MAX};
 #[cfg(feature = "alloc")]
-pub use name_buf::{NameBuf, NameError};
+pub use name::{NameBuf, NameError};
 pub use query::{Query, QueryError};
+pub use rdata::{RData, RawRData};
 #[cfg(feature = "alloc")]
-pub use rdata_text::{RDataTextError, Token, parse_rdata};
+pub use rdata::{RDataTextError, Token, parse_rdata};
+pub use registry::{Class, Opcode, Rcode, RecordType};
 pub use time::Timestamp;

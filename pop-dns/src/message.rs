@@ -1,10 +1,15 @@
 //! A message as a view: the header is read at once, everything else when asked for.
 
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::header::HEADER_OCTETS;
-use crate::{Class, Edns, Header, Name, ParseError, RecordType};
+use crate::name::skip;
+use crate::{Class, Edns, Header, Name, ParseError, RData, RawRData, RecordType};
+
+/// Octets of a message: what the length before it says over TCP (RFC 1035 §4.2.2).
+pub const MESSAGE_OCTETS_MAX: usize = 65_535;
+/// Octets of a record between its owner and its RDATA: type, class, TTL and length.
+const RECORD_FIXED_OCTETS: usize = 10;
 
 /// A message that is borrowed, not copied. Reading allocates nothing; the work is linear in its octets.
 ///
@@ -28,8 +33,11 @@ impl<'m> Message<'m> {
     /// A view of these octets.
     ///
     /// # Errors
-    /// [`ParseError::Truncated`] below the twelve octets of a header; everything else is reported by the iterators.
+    /// [`ParseError::Truncated`] below the twelve octets of a header, [`ParseError::TooLong`] above 65,535; everything else is reported by the iterators.
     pub fn parse(octets: &'m [u8]) -> Result<Self, ParseError> {
+        if octets.len() > MESSAGE_OCTETS_MAX {
+            return Err(ParseError::TooLong { octets: octets.len() });
+        }
         Ok(Self { octets, header: Header::parse(octets)? })
     }
 
@@ -60,12 +68,46 @@ impl<'m> Message<'m> {
         questions.by_ref().try_for_each(|question| question.map(drop))?;
         let mut records = Records { octets: self.octets, position: questions.position, left: 0 };
         for skipped in 1..=section as usize {
-            records.left = self.header.counts[skipped];
+            records.left = self.header.counts[skipped].into();
             if skipped < section as usize {
                 records.by_ref().try_for_each(|record| record.map(drop))?;
             }
         }
         Ok(records)
+    }
+
+    /// The records of all sections in order.
+    ///
+    /// # Errors
+    /// [`ParseError`] where a question is broken.
+    #[inline]
+    pub fn records(&self) -> Result<Records<'m>, ParseError> {
+        let mut records = self.section(Section::Answer)?;
+        records.left = self.header.counts[1..].iter().map(|&count| u32::from(count)).sum();
+        Ok(records)
+    }
+
+    /// Walks every entry, every name and all RDATA to their ends.
+    ///
+    /// # Errors
+    /// [`ParseError`] for the first that is broken; [`ParseError::Trailing`] where octets follow the last entry.
+    pub fn check(&self) -> Result<(), ParseError> {
+        for question in self.questions() {
+            question?.name.wire_octets()?;
+        }
+        let mut records = self.records()?;
+        for record in records.by_ref() {
+            let record = record?;
+            record.name.wire_octets()?;
+            record.rdata()?;
+            for name in record.raw_rdata().names() {
+                name?.wire_octets()?;
+            }
+        }
+        match records.position {
+            offset if offset < self.octets.len() => Err(ParseError::Trailing { offset }),
+            _ => Ok(()),
+        }
     }
 
     /// The records of the answer section.
@@ -115,7 +157,7 @@ pub enum Section {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Question<'m> {
     /// The name.
     pub name: Name<'m>,
@@ -162,7 +204,7 @@ impl<'m> Iterator for Questions<'m> {
     }
 }
 
-/// A resource record: its fixed part, and where its RDATA lies.
+/// A resource record: its fixed part, and where its RDATA lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'m> {
     /// The owner.
@@ -173,210 +215,96 @@ pub struct Record<'m> {
     pub class: Class,
     /// Seconds for which it may be kept; a value with the top bit set counts as zero (RFC 2181 §8).
     pub ttl: u32,
+    /// The message up to the end of the RDATA.
     octets: &'m [u8],
-    rdata: (usize, usize),
+    rdata: u16,
 }
 
 impl<'m> Record<'m> {
-    /// The RDATA as it stands in the message; names in it may be compressed.
-    #[must_use]
-    pub fn rdata_octets(&self) -> &'m [u8] {
-        &self.octets[self.rdata.0..self.rdata.1]
+    /// The record at `position`, and the offset behind it. A message is at most 65,535 octets, so offsets fit.
+    #[inline]
+    pub(crate) fn parse(octets: &'m [u8], position: usize) -> Result<(Self, usize), ParseError> {
+        let fixed = skip(octets, position)?;
+        let [t0, t1, c0, c1, l0, l1, l2, l3, r0, r1] = *chunk::<RECORD_FIXED_OCTETS>(octets, fixed)?;
+        let rdata = fixed + RECORD_FIXED_OCTETS;
+        let end = rdata + usize::from(u16::from_be_bytes([r0, r1]));
+        let within = octets.get(..end).ok_or(ParseError::Truncated { offset: octets.len() })?;
+        let record = Self {
+            name: Name::checked(octets, position),
+            rtype: RecordType(u16::from_be_bytes([t0, t1])),
+            class: Class(u16::from_be_bytes([c0, c1])),
+            ttl: u32::from_be_bytes([l0, l1, l2, l3]),
+            octets: within,
+            rdata: rdata as u16,
+        };
+        Ok((record, end))
     }
 
-    /// The RDATA by its type.
+    /// The RDATA as they stand in the message; names in them may be compressed.
+    #[inline]
+    #[must_use]
+    pub fn rdata_octets(&self) -> &'m [u8] {
+        &self.octets[usize::from(self.rdata)..]
+    }
+
+    /// The RDATA with their type, not understood.
+    #[inline]
+    #[must_use]
+    pub const fn raw_rdata(&self) -> RawRData<'m> {
+        RawRData::in_message(self.rtype, self.octets, self.rdata as usize)
+    }
+
+    /// The RDATA by their type.
     ///
     /// # Errors
-    /// [`ParseError`] where it does not hold what the type says. Empty RDATA (RFC 2136) is [`RData::Unknown`].
+    /// [`ParseError`] where they do not hold what the type says. Empty RDATA (RFC 2136) are [`RData::Unknown`].
+    #[inline]
     pub fn rdata(&self) -> Result<RData<'m>, ParseError> {
-        RData::parse(self.rtype, self.octets, self.rdata.0, self.rdata.1)
+        RData::parse(self.rtype, self.octets, usize::from(self.rdata))
     }
 }
 
-/// The records of one section.
+/// The records of one section, or of all ([`Message::records`]). Ends after an error.
 #[derive(Clone, Debug)]
 pub struct Records<'m> {
     octets: &'m [u8],
     position: usize,
-    left: u16,
+    left: u32,
+}
+
+impl Records<'_> {
+    /// Where the next record begins, or what follows the last.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.position
+    }
 }
 
 impl<'m> Iterator for Records<'m> {
     type Item = Result<Record<'m>, ParseError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let record = read_record(self.octets, self.position);
-        match &record {
-            Ok(record) => self.position = record.rdata.1,
-            Err(_) => self.left = 0,
+        match Record::parse(self.octets, self.position) {
+            Ok((record, end)) => {
+                self.position = end;
+                Some(Ok(record))
+            }
+            Err(error) => {
+                self.left = 0;
+                Some(Err(error))
+            }
         }
-        Some(record)
     }
 }
 
-fn read_record(octets: &[u8], position: usize) -> Result<Record<'_>, ParseError> {
-    let (name, fixed) = Name::parse(octets, position)?;
-    let [t0, t1, c0, c1, l0, l1, l2, l3, r0, r1] = *chunk(octets, fixed)?;
-    let start = fixed + 10;
-    let end = start + usize::from(u16::from_be_bytes([r0, r1]));
-    if end > octets.len() {
-        return Err(ParseError::Truncated { offset: octets.len() });
-    }
-    let ttl = u32::from_be_bytes([l0, l1, l2, l3]);
-    Ok(Record {
-        name,
-        rtype: RecordType(u16::from_be_bytes([t0, t1])),
-        class: Class(u16::from_be_bytes([c0, c1])),
-        ttl,
-        octets,
-        rdata: (start, end),
-    })
-}
+impl core::iter::FusedIterator for Records<'_> {}
 
-fn chunk<const N: usize>(octets: &[u8], offset: usize) -> Result<&[u8; N], ParseError> {
+#[inline]
+pub(crate) fn chunk<const N: usize>(octets: &[u8], offset: usize) -> Result<&[u8; N], ParseError> {
     octets
         .get(offset..)
         .and_then(|rest| rest.first_chunk())
         .ok_or(ParseError::Truncated { offset: octets.len() })
-}
-
-/// RDATA by type, borrowed from the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RData<'m> {
-    /// An IPv4 address.
-    A(Ipv4Addr),
-    /// An IPv6 address.
-    Aaaa(Ipv6Addr),
-    /// The name server.
-    Ns(Name<'m>),
-    /// The canonical name.
-    Cname(Name<'m>),
-    /// The name pointed to.
-    Ptr(Name<'m>),
-    /// The name that replaces the owner in everything below it.
-    Dname(Name<'m>),
-    /// A mail exchange.
-    Mx {
-        /// Lower is tried first.
-        preference: u16,
-        /// The host.
-        exchange: Name<'m>,
-    },
-    /// A service.
-    Srv {
-        /// Lower is tried first.
-        priority: u16,
-        /// Share among equal priorities.
-        weight: u16,
-        /// The port.
-        port: u16,
-        /// The host.
-        target: Name<'m>,
-    },
-    /// The start of authority.
-    Soa(Soa<'m>),
-    /// Text strings, each with its length before it; [`Strings`] walks them.
-    Txt(Strings<'m>),
-    /// Any other type, and empty RDATA.
-    Unknown(&'m [u8]),
-}
-
-/// The fields of a SOA record. Times are in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Soa<'m> {
-    /// The primary server.
-    pub mname: Name<'m>,
-    /// The mailbox of the one responsible.
-    pub rname: Name<'m>,
-    /// The version of the zone.
-    pub serial: u32,
-    /// How often a secondary looks.
-    pub refresh: u32,
-    /// How soon it tries again.
-    pub retry: u32,
-    /// When it gives up.
-    pub expire: u32,
-    /// How long a negative answer may be kept (RFC 2308).
-    pub minimum: u32,
-}
-
-impl<'m> RData<'m> {
-    fn parse(rtype: RecordType, octets: &'m [u8], start: usize, end: usize) -> Result<Self, ParseError> {
-        let bad = ParseError::RData { offset: start };
-        let rdata = &octets[start..end];
-        if rdata.is_empty() {
-            return Ok(Self::Unknown(rdata));
-        }
-        // A name may point anywhere back in the message, but has to end where the RDATA ends.
-        let within = &octets[..end];
-        let last_name = |offset| match Name::parse(within, offset)? {
-            (name, stop) if stop == end => Ok(name),
-            _ => Err(bad),
-        };
-        let word = |index: usize| u16::from_be_bytes([rdata[index], rdata[index + 1]]);
-        Ok(match rtype {
-            RecordType::A => Self::A(Ipv4Addr::from(<[u8; 4]>::try_from(rdata).map_err(|_| bad)?)),
-            RecordType::AAAA => Self::Aaaa(Ipv6Addr::from(<[u8; 16]>::try_from(rdata).map_err(|_| bad)?)),
-            RecordType::NS => Self::Ns(last_name(start)?),
-            RecordType::CNAME => Self::Cname(last_name(start)?),
-            RecordType::PTR => Self::Ptr(last_name(start)?),
-            RecordType::DNAME => Self::Dname(last_name(start)?),
-            RecordType::MX if rdata.len() > 2 => {
-                Self::Mx { preference: word(0), exchange: last_name(start + 2)? }
-            }
-            RecordType::SRV if rdata.len() > 6 => {
-                Self::Srv { priority: word(0), weight: word(2), port: word(4), target: last_name(start + 6)? }
-            }
-            RecordType::SOA => {
-                let (mname, next) = Name::parse(within, start)?;
-                let (rname, next) = Name::parse(within, next)?;
-                let numbers: &[u8; 20] =
-                    within.get(next..).and_then(|rest| rest.try_into().ok()).ok_or(bad)?;
-                let number = |index: usize| {
-                    let [a, b, c, d] =
-                        [numbers[index], numbers[index + 1], numbers[index + 2], numbers[index + 3]];
-                    u32::from_be_bytes([a, b, c, d])
-                };
-                Self::Soa(Soa {
-                    mname,
-                    rname,
-                    serial: number(0),
-                    refresh: number(4),
-                    retry: number(8),
-                    expire: number(12),
-                    minimum: number(16),
-                })
-            }
-            RecordType::TXT => Self::Txt(Strings::parse(rdata).ok_or(bad)?),
-            RecordType::MX | RecordType::SRV => return Err(bad),
-            _ => Self::Unknown(rdata),
-        })
-    }
-}
-
-/// Character strings one after the other, each of up to 255 octets (RFC 1035 §3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strings<'m>(&'m [u8]);
-
-impl<'m> Strings<'m> {
-    fn parse(octets: &'m [u8]) -> Option<Self> {
-        let mut rest = octets;
-        while let [length, tail @ ..] = rest {
-            rest = tail.get(usize::from(*length)..)?;
-        }
-        Some(Self(octets))
-    }
-}
-
-impl<'m> Iterator for Strings<'m> {
-    type Item = &'m [u8];
-
-    fn next(&mut self) -> Option<&'m [u8]> {
-        let (&length, rest) = self.0.split_first()?;
-        let (string, rest) = rest.split_at_checked(usize::from(length))?;
-        self.0 = rest;
-        Some(string)
-    }
 }

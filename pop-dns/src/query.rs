@@ -1,16 +1,21 @@
-//! A query as a server needs it, in one pass.
+//! A query as a server needs it, in one pass on the stack.
 
 use core::fmt;
 
-use crate::name::NAME_OCTETS_MAX;
-use crate::{Class, ClientSubnet, Edns, Flags, Header, Message, Name, Opcode, ParseError, Rcode, RecordType};
+use crate::header::HEADER_OCTETS;
+use crate::message::{MESSAGE_OCTETS_MAX, Record, chunk};
+use crate::name::{NAME_OCTETS_MAX, lower_in_place, skip_plain};
+use crate::{
+    Class, ClientSubnet, Cookie, Edns, Flags, HashKey, Header, Name, Opcode, ParseError, Rcode, RecordType,
+};
 
-/// A query that was checked: one question, at most one OPT. On the stack; nothing is allocated.
+/// A query that was checked whole: one question, at most one OPT, TSIG last if at all, and nothing behind. It lives
+/// on the stack; nothing is allocated.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'m> {
     /// The header.
     pub header: Header,
-    /// The name asked for, as it was spelled.
+    /// The name asked for, as it was spelled. It is the first of its message, so never compressed.
     pub name: Name<'m>,
     /// The type asked for.
     pub qtype: RecordType,
@@ -20,9 +25,13 @@ pub struct Query<'m> {
     pub edns: Option<Edns<'m>>,
     /// The client's block, where a resolver told it.
     pub client_subnet: Option<ClientSubnet>,
+    /// The cookies, where the client sent any.
+    pub cookie: Option<Cookie<'m>>,
+    /// Where the TSIG record begins, if there is one (RFC 8945).
+    pub tsig: Option<u16>,
     lower: [u8; NAME_OCTETS_MAX],
     lower_octets: u8,
-    question_end: usize,
+    question_end: u16,
 }
 
 impl<'m> Query<'m> {
@@ -32,56 +41,104 @@ impl<'m> Query<'m> {
     /// [`QueryError`] with what an answer needs: silence for what is no query at all, else a header to echo and
     /// the response code that the RFC asks for.
     pub fn parse(octets: &'m [u8]) -> Result<Self, QueryError> {
-        let silence = |error| QueryError { header: None, rcode: Rcode::FORMERR, error };
-        let message = Message::parse(octets).map_err(silence)?;
-        let header = message.header();
+        if octets.len() > MESSAGE_OCTETS_MAX {
+            return Err(QueryError::silence(ParseError::TooLong { octets: octets.len() }));
+        }
+        let header = Header::parse(octets).map_err(QueryError::silence)?;
         if header.flags.has(Flags::QR) {
             // Answering an answer would start a loop.
-            return Err(silence(ParseError::Truncated { offset: 0 }));
+            return Err(QueryError::silence(ParseError::Response));
         }
-        let fail = |rcode| move |error| QueryError { header: Some(header), rcode, error };
-        let malformed = fail(Rcode::FORMERR);
-        if header.flags.opcode() != Opcode::QUERY {
-            return Err(fail(Rcode::NOTIMP)(ParseError::QuestionCount { count: header.counts[0] }));
+        let opcode = header.flags.opcode();
+        if opcode != Opcode::QUERY {
+            return Err(QueryError::owed(header, Rcode::NOTIMP, ParseError::Opcode(opcode.0)));
         }
+        let malformed = |error| QueryError::owed(header, Rcode::FORMERR, error);
         if header.counts[0] != 1 {
+            // RFC 9619.
             return Err(malformed(ParseError::QuestionCount { count: header.counts[0] }));
         }
-        let mut questions = message.questions();
-        let Some(question) = questions.next() else {
-            return Err(malformed(ParseError::QuestionCount { count: 0 }));
-        };
-        let question = question.map_err(malformed)?;
-        let edns = message.edns().map_err(malformed)?;
-        let client_subnet = edns.map_or(Ok(None), |edns| edns.client_subnet()).map_err(malformed)?;
-        if edns.is_some_and(|edns| edns.version > 0) {
-            return Err(fail(Rcode::BADVERS)(ParseError::Option { code: 0 }));
-        }
+        let name_end = skip_plain(octets, HEADER_OCTETS).map_err(malformed)?;
+        let [t0, t1, c0, c1] = *chunk(octets, name_end).map_err(malformed)?;
+        let question_end = name_end + 4;
         let mut lower = [0; NAME_OCTETS_MAX];
-        let lower_octets = question.name.write_lower(&mut lower) as u8;
-        Ok(Self {
+        let lower_octets = name_end - HEADER_OCTETS;
+        lower[..lower_octets].copy_from_slice(&octets[HEADER_OCTETS..name_end]);
+        lower_in_place(&mut lower[..lower_octets]);
+        let mut query = Self {
             header,
-            name: question.name,
-            qtype: question.qtype,
-            qclass: question.qclass,
-            edns,
-            client_subnet,
+            name: Name::checked(octets, HEADER_OCTETS),
+            qtype: RecordType(u16::from_be_bytes([t0, t1])),
+            qclass: Class(u16::from_be_bytes([c0, c1])),
+            edns: None,
+            client_subnet: None,
+            cookie: None,
+            tsig: None,
             lower,
-            lower_octets,
-            question_end: questions.position(),
-        })
+            lower_octets: lower_octets as u8,
+            question_end: question_end as u16,
+        };
+        // From here on the question is known, so that an error can echo it.
+        query.records(octets).map_err(|error| QueryError {
+            rcode: if matches!(error, ParseError::Version(_)) { Rcode::BADVERS } else { Rcode::FORMERR },
+            question_end: query.question_end,
+            ..malformed(error)
+        })?;
+        Ok(query)
+    }
+
+    /// Walks the records behind the question and keeps what matters of them.
+    fn records(&mut self, octets: &'m [u8]) -> Result<(), ParseError> {
+        let mut position = usize::from(self.question_end);
+        let [_, answers, authorities, additionals] = self.header.counts;
+        for _ in 0..u32::from(answers) + u32::from(authorities) {
+            (_, position) = Record::parse(octets, position)?;
+        }
+        for left in (0..additionals).rev() {
+            let offset = position;
+            let (record, end) = Record::parse(octets, offset)?;
+            match record.rtype {
+                RecordType::OPT if self.edns.is_some() || octets[offset] != 0 => {
+                    return Err(ParseError::Opt { offset });
+                }
+                RecordType::OPT => self.edns = Some(Edns::from_record(&record)?),
+                RecordType::TSIG if left > 0 => return Err(ParseError::Tsig { offset }),
+                RecordType::TSIG => self.tsig = Some(offset as u16),
+                _ => {}
+            }
+            position = end;
+        }
+        if position < octets.len() {
+            return Err(ParseError::Trailing { offset: position });
+        }
+        let Some(edns) = self.edns else { return Ok(()) };
+        // RFC 6891 §6.1.3: of another version nothing more can be known.
+        if edns.version > 0 {
+            return Err(ParseError::Version(edns.version));
+        }
+        self.client_subnet = edns.client_subnet()?;
+        self.cookie = edns.cookie()?;
+        Ok(())
     }
 
     /// The name in lower case, uncompressed wire format.
+    #[inline]
     #[must_use]
     pub fn lower_wire(&self) -> &[u8] {
         &self.lower[..usize::from(self.lower_octets)]
     }
 
+    /// The keyed hash of [`lower_wire`](Self::lower_wire).
+    #[inline]
+    #[must_use]
+    pub fn name_hash(&self, key: &HashKey) -> u64 {
+        key.hash_wire(self.lower_wire())
+    }
+
     /// Where the question ends in the message.
     #[must_use]
     pub const fn question_end(&self) -> usize {
-        self.question_end
+        self.question_end as usize
     }
 }
 
@@ -92,17 +149,29 @@ pub struct QueryError {
     pub header: Option<Header>,
     /// The response code.
     pub rcode: Rcode,
+    /// Where the question ends in the message, so that it can be echoed; 0 where no question could be read.
+    pub question_end: u16,
     /// What is wrong.
     pub error: ParseError,
 }
 
+impl QueryError {
+    #[cold]
+    const fn silence(error: ParseError) -> Self {
+        Self { header: None, rcode: Rcode::FORMERR, question_end: 0, error }
+    }
+
+    #[cold]
+    const fn owed(header: Header, rcode: Rcode, error: ParseError) -> Self {
+        Self { header: Some(header), rcode, question_end: 0, error }
+    }
+}
+
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not a query, owed {}",
-            if self.header.is_some() { self.rcode.mnemonic().unwrap_or("an error") } else { "silence" }
-        )
+        let owed =
+            if self.header.is_some() { self.rcode.mnemonic().unwrap_or("an error") } else { "silence" };
+        write!(f, "not a query, owed {owed}")
     }
 }
 

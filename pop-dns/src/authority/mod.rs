@@ -198,10 +198,10 @@ impl Reply {
         let mut builder = MessageBuilder::with_buffer(buffer, limit);
         let keep = query.header.flags.0 & (Flags::RD | Flags::CD);
         builder.set_header(query.header.id, Flags(keep).with(Flags::QR));
-        let mut name = [0; crate::NAME_OCTETS_MAX];
-        let octets = query.name.write_wire(&mut name);
+        // The name of a query is never compressed, so its spelling comes back as it was (0x20).
+        let name = query.name.as_wire().unwrap_or(query.lower_wire());
         // A header and a question are below 512 octets.
-        let _ = builder.question(&name[..octets], query.qtype, query.qclass);
+        let _ = builder.question(name, query.qtype, query.qclass);
         let edns = query.edns.map(|edns| EdnsParts {
             udp_payload: UDP_PAYLOAD_OCTETS,
             dnssec_ok: edns.dnssec_ok,

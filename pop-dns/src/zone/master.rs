@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::lexer::{Entry, Lexer};
 use super::{Zone, ZoneError, ZoneProblem};
-use crate::rdata_text::parse_ttl;
+use crate::rdata::parse_ttl;
 use crate::{Class, NameBuf, RDataTextError, RecordType, Token, parse_rdata};
 
 /// `$INCLUDE` in an included file, and so on.

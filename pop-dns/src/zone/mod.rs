@@ -27,7 +27,7 @@ pub const ZONE_RECORDS_MAX: usize = 10_000_000;
 /// assert_eq!((zone.origin().to_string().as_str(), zone.records()), ("example.org.", 4));
 ///
 /// let error = Zone::parse(b"@ SOA broken", "example.org".parse()?).unwrap_err();
-/// assert_eq!(error.to_string(), "line 1, column 13: expected a name, found the end of the record");
+/// assert_eq!(error.to_string(), "line 1, column 13: expected the mailbox of the one responsible, found the end of the record");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

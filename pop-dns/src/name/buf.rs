@@ -7,7 +7,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 
-use crate::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, write_presentation};
+use super::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX, Name, lower_in_place};
 
 /// An owned name, uncompressed wire format, with the case it was given. Comparison and hashing ignore case;
 /// the order is the canonical one of DNSSEC (RFC 4034 §6.1).
@@ -104,9 +104,36 @@ impl NameBuf {
     }
 
     /// The labels from left to right, the root left out.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let mut rest = &*self.0;
+        core::iter::from_fn(move || {
+            let (&length, tail) = rest.split_first()?;
+            let (label, tail) = tail.split_at(usize::from(length));
+            rest = tail;
+            (length > 0).then_some(label)
+        })
+    }
+
+    /// This name as the view that reading and writing take.
     #[must_use]
-    pub fn labels(&self) -> Labels<'_> {
-        Labels { message: &self.0, position: 0 }
+    pub fn as_name(&self) -> Name<'_> {
+        Name::checked(&self.0, 0)
+    }
+
+    /// `label` before this name.
+    ///
+    /// # Errors
+    /// [`NameError`] where the label is empty or longer than 63 octets, or the name longer than 255.
+    pub fn child(&self, label: &[u8]) -> Result<Self, NameError> {
+        let mut wire = Vec::with_capacity(1 + label.len() + self.0.len());
+        wire.push(0);
+        wire.extend_from_slice(label);
+        close_label(&mut wire, 0)?;
+        wire.extend_from_slice(&self.0);
+        match wire.len() {
+            ..=NAME_OCTETS_MAX => Ok(Self(wire.into())),
+            octets => Err(NameError::TooLong { octets }),
+        }
     }
 
     /// Whether this is `zone` or lies below it.
@@ -190,7 +217,7 @@ impl Hash for NameBuf {
         let mut lower = [0; NAME_OCTETS_MAX];
         let lower = &mut lower[..self.0.len()];
         lower.copy_from_slice(&self.0);
-        lower.make_ascii_lowercase();
+        lower_in_place(lower);
         state.write(lower);
     }
 }
@@ -204,16 +231,39 @@ impl PartialOrd for NameBuf {
 impl Ord for NameBuf {
     /// From the root down, each label as lower-case octets (RFC 4034 §6.1).
     fn cmp(&self, other: &Self) -> Ordering {
-        let one: Vec<&[u8]> = self.labels().collect();
-        let two: Vec<&[u8]> = other.labels().collect();
-        let lower = |label: &&[u8]| label.to_ascii_lowercase();
-        one.iter().rev().map(lower).cmp(two.iter().rev().map(lower))
+        let (one, ours) = starts(&self.0);
+        let (two, theirs) = starts(&other.0);
+        for step in 1..=ours.min(theirs) {
+            let one = label_at(&self.0, one[ours - step]).iter().map(u8::to_ascii_lowercase);
+            let two = label_at(&other.0, two[theirs - step]).iter().map(u8::to_ascii_lowercase);
+            match one.cmp(two) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            }
+        }
+        ours.cmp(&theirs)
     }
+}
+
+/// Where the labels begin, from the left, and how many there are.
+fn starts(wire: &[u8]) -> ([u8; LABELS_MAX], usize) {
+    let (mut starts, mut count, mut at) = ([0; LABELS_MAX], 0, 0);
+    while wire[at] > 0 {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + usize::from(wire[at]);
+    }
+    (starts, count)
+}
+
+fn label_at(wire: &[u8], start: u8) -> &[u8] {
+    let start = usize::from(start);
+    &wire[start + 1..=start + usize::from(wire[start])]
 }
 
 impl fmt::Display for NameBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_presentation(self.labels(), f)
+        self.as_name().fmt(f)
     }
 }
 

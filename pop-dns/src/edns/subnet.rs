@@ -1,95 +1,9 @@
-//! EDNS (RFC 6891): the OPT pseudo-record and the options that a server of a PoP uses.
+//! The client's block as a resolver tells it (RFC 7871).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{ParseError, Rcode, Record};
-
-/// The UDP payload size that crosses practically every path unfragmented: 1232 octets, the minimum IPv6 MTU of 1280
-/// less headers (DNS Flag Day 2020). RFC 9715 §3.1 asks for at most 1400.
-pub const UDP_PAYLOAD_OCTETS: u16 = 1232;
-
-/// Option codes (IANA registry).
-pub mod option {
-    /// The name of the server (RFC 5001).
-    pub const NSID: u16 = 3;
-    /// The client's subnet (RFC 7871).
-    pub const CLIENT_SUBNET: u16 = 8;
-    /// Cookies (RFC 7873).
-    pub const COOKIE: u16 = 10;
-    /// What went wrong, in more detail (RFC 8914).
-    pub const EXTENDED_ERROR: u16 = 15;
-}
-
-/// What an OPT record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edns<'m> {
-    /// The largest UDP response that the sender takes, in octets; below 512 counts as 512.
-    pub udp_payload: u16,
-    /// The upper eight bits of the response code.
-    pub extended_rcode: u8,
-    /// The version; only 0 exists.
-    pub version: u8,
-    /// DNSSEC records are wanted (RFC 3225).
-    pub dnssec_ok: bool,
-    options: &'m [u8],
-}
-
-impl<'m> Edns<'m> {
-    pub(crate) fn from_record(record: &Record<'m>) -> Result<Self, ParseError> {
-        let [extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
-        let edns = Self {
-            udp_payload: record.class.0.max(512),
-            extended_rcode,
-            version,
-            dnssec_ok: flags & 0x80 != 0,
-            options: record.rdata_octets(),
-        };
-        let mut rest = edns.options;
-        while !rest.is_empty() {
-            (_, rest) = split_option(rest).ok_or(ParseError::Option { code: 0 })?;
-        }
-        Ok(edns)
-    }
-
-    /// The options, code and contents, in their order.
-    pub fn options(&self) -> impl Iterator<Item = (u16, &'m [u8])> {
-        let mut rest = self.options;
-        core::iter::from_fn(move || {
-            let (option, tail) = split_option(rest)?;
-            rest = tail;
-            Some(option)
-        })
-    }
-
-    /// The contents of the first option with this code.
-    #[must_use]
-    pub fn option(&self, code: u16) -> Option<&'m [u8]> {
-        self.options().find(|(found, _)| *found == code).map(|(_, contents)| contents)
-    }
-
-    /// The client subnet, if there is one.
-    ///
-    /// # Errors
-    /// [`ParseError::Option`] if it breaks RFC 7871 §6: such a query is answered FORMERR.
-    pub fn client_subnet(&self) -> Result<Option<ClientSubnet>, ParseError> {
-        self.option(option::CLIENT_SUBNET).map(ClientSubnet::parse).transpose()
-    }
-
-    /// The whole response code, with the four bits of the header.
-    #[must_use]
-    pub const fn rcode(&self, header: Rcode) -> Rcode {
-        Rcode((self.extended_rcode as u16) << 4 | header.0)
-    }
-}
-
-/// Code and contents of the first option, and what follows it.
-type SplitOption<'m> = ((u16, &'m [u8]), &'m [u8]);
-
-fn split_option(octets: &[u8]) -> Option<SplitOption<'_>> {
-    let (&[c0, c1, l0, l1], rest) = octets.split_first_chunk()?;
-    let (contents, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
-    Some(((u16::from_be_bytes([c0, c1]), contents), rest))
-}
+use super::option;
+use crate::ParseError;
 
 /// The block of addresses in which a client lives (RFC 7871).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +39,11 @@ impl ClientSubnet {
         self.scope
     }
 
-    fn parse(contents: &[u8]) -> Result<Self, ParseError> {
+    /// Reads the contents of an option.
+    ///
+    /// # Errors
+    /// [`ParseError::Option`] if they break RFC 7871 §6.
+    pub fn parse(contents: &[u8]) -> Result<Self, ParseError> {
         let bad = ParseError::Option { code: option::CLIENT_SUBNET };
         let (&[f0, f1, source, scope], prefix) = contents.split_first_chunk().ok_or(bad)?;
         let (address, bits) = match u16::from_be_bytes([f0, f1]) {

@@ -1,0 +1,459 @@
+//! Writing messages, with name compression and a size limit.
+
+mod buffer;
+mod compress;
+
+pub use buffer::{Buffer, SliceBuffer};
+
+use core::fmt;
+
+use self::compress::Compressor;
+#[cfg(feature = "alloc")]
+use crate::NameBuf;
+use crate::edns::option;
+use crate::header::HEADER_OCTETS;
+use crate::message::MESSAGE_OCTETS_MAX;
+use crate::name::{LABELS_MAX, NAME_OCTETS_MAX, skip_plain};
+use crate::{Class, ClientSubnet, Flags, Header, Name, ParseError, RawRData, Rcode, RecordType, Section};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+/// Octets of an OPT record without options: root, type, payload size, code and flags, length.
+const OPT_OCTETS: usize = 11;
+
+/// What cannot be written. The message is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No room is left below the limit, what is reserved for EDNS subtracted.
+    Full {
+        /// The limit in octets.
+        limit: usize,
+    },
+    /// A name, of the owner or in RDATA, is broken.
+    Name(ParseError),
+    /// A section that comes before the one that was written last.
+    Order(Section),
+    /// A section holds at most 65,535 entries.
+    Count(Section),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { limit } => write!(f, "no room left in a message of {limit} octets"),
+            Self::Name(_) => f.write_str("a broken name cannot be written"),
+            Self::Order(section) => write!(f, "the section {section:?} was finished before"),
+            Self::Count(section) => write!(f, "the section {section:?} holds 65535 records already"),
+        }
+    }
+}
+
+impl core::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Name(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ParseError> for BuildError {
+    fn from(error: ParseError) -> Self {
+        Self::Name(error)
+    }
+}
+
+/// The EDNS part of a message to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdnsParts<'a> {
+    /// The largest UDP response that we take, in octets.
+    pub udp_payload: u16,
+    /// DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// The client subnet.
+    pub client_subnet: Option<ClientSubnet>,
+    /// Other options: code and contents.
+    pub options: &'a [(u16, &'a [u8])],
+}
+
+impl EdnsParts<'_> {
+    /// Octets of the OPT record.
+    fn octets(&self) -> usize {
+        let mut contents = [0; 20];
+        let subnet = self.client_subnet.map_or(0, |subnet| 4 + subnet.write(&mut contents));
+        OPT_OCTETS + subnet + self.options.iter().map(|(_, contents)| 4 + contents.len()).sum::<usize>()
+    }
+}
+
+/// The buffer of a builder that names none.
+#[cfg(feature = "alloc")]
+type DefaultBuffer = Vec<u8>;
+#[cfg(not(feature = "alloc"))]
+type DefaultBuffer = SliceBuffer<'static>;
+
+/// A message being written, section after section.
+///
+/// Each call writes all it was asked to or nothing, so a message that is full is still whole: the caller leaves out
+/// what is optional, or sets TC ([`set_truncated`](Self::set_truncated)) where it was required (RFC 2181 §9). Names are
+/// compressed against everything written before, in RDATA only for the types of RFC 1035 (RFC 3597 §4). Reading names
+/// is linear, so is writing them. Nothing is allocated but the buffer, and beyond 48 distinct labels a table.
+///
+/// ```
+/// use pop_dns::{Class, Message, MessageBuilder, RawRData, RecordType, Section, SliceBuffer};
+///
+/// let mut octets = [0; 512];
+/// let mut builder = MessageBuilder::over(SliceBuffer::new(&mut octets), 512);
+/// builder.question(b"\x03www\x07example\x00", RecordType::A, Class::IN)?;
+/// builder.rrset(Section::Answer, b"\x03www\x07example\x00", RecordType::A, 300, [&[192, 0, 2, 1][..]])?;
+/// let wire = builder.into_buffer().into_written();
+/// assert_eq!(wire.len(), 12 + 17 + 16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct MessageBuilder<B = DefaultBuffer> {
+    buffer: B,
+    limit: usize,
+    header: Header,
+    section: Section,
+    compressor: Compressor,
+    /// Octets kept for EDNS.
+    reserved: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl MessageBuilder<Vec<u8>> {
+    /// An empty message of at most `limit` octets; 512 at least and 65,535 at most.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self::with_buffer(Vec::with_capacity(512), limit)
+    }
+
+    /// The same over a buffer that is reused; its contents go.
+    #[must_use]
+    pub fn with_buffer(octets: Vec<u8>, limit: usize) -> Self {
+        Self::over(octets, limit.max(512))
+    }
+
+    /// A query with one question in class IN, recursion desired.
+    #[must_use]
+    pub fn query(id: u16, name: &NameBuf, qtype: RecordType) -> Self {
+        let mut builder = Self::new(512);
+        builder.set_header(id, Flags(Flags::RD));
+        // A name of at most 255 octets and four more always fit into 512.
+        let _ = builder.question(name.as_wire(), qtype, Class::IN);
+        builder
+    }
+
+    /// The message, header included; the builder is empty after that and must not be used.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.write_header();
+        core::mem::take(&mut self.buffer)
+    }
+}
+
+impl<B: Buffer> MessageBuilder<B> {
+    /// An empty message over any buffer, of at most `limit` octets, or fewer if the buffer has no more.
+    ///
+    /// # Panics
+    /// If the buffer has no room for a header of twelve octets.
+    #[must_use]
+    pub fn over(mut buffer: B, limit: usize) -> Self {
+        buffer.truncate(0);
+        let limit = limit.min(buffer.capacity()).min(MESSAGE_OCTETS_MAX);
+        assert!(limit >= HEADER_OCTETS, "a message of {limit} octets has no room for its header");
+        buffer.append(&[0; HEADER_OCTETS]);
+        Self {
+            buffer,
+            limit,
+            header: Header::default(),
+            section: Section::Answer,
+            compressor: Compressor::new(),
+            reserved: 0,
+        }
+    }
+
+    /// Sets identifier and flags.
+    pub fn set_header(&mut self, id: u16, flags: Flags) {
+        (self.header.id, self.header.flags) = (id, flags);
+    }
+
+    /// Sets the flags.
+    pub fn set_flags(&mut self, flags: Flags) {
+        self.header.flags = flags;
+    }
+
+    /// The flags as they are so far.
+    #[must_use]
+    pub const fn flags(&self) -> Flags {
+        self.header.flags
+    }
+
+    /// Marks the message as truncated.
+    pub fn set_truncated(&mut self) {
+        self.header.flags = self.header.flags.with(Flags::TC);
+    }
+
+    /// Keeps room for an OPT record that [`edns`](Self::edns) writes in the end.
+    pub fn reserve_edns(&mut self, edns: &EdnsParts<'_>) {
+        self.reserve(edns.octets());
+    }
+
+    /// Keeps `octets` of room, instead of what was kept before: for OPT, for TSIG, for both.
+    pub fn reserve(&mut self, octets: usize) {
+        self.reserved = octets;
+    }
+
+    /// Writes a question. `name` is in wire format without compression.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing is written then.
+    pub fn question(&mut self, name: &[u8], qtype: RecordType, qclass: Class) -> Result<(), BuildError> {
+        self.all_or_nothing(|builder| {
+            builder.write_wire_name(name)?;
+            let [t0, t1] = qtype.0.to_be_bytes();
+            let [c0, c1] = qclass.0.to_be_bytes();
+            builder.append(&[t0, t1, c0, c1])
+        })?;
+        self.header.counts[0] = self.header.counts[0].saturating_add(1);
+        Ok(())
+    }
+
+    /// Writes a whole RRset of class IN, or nothing. `owner`, and the names in `rdata`, are in wire format without
+    /// compression.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing is written then.
+    pub fn rrset<'a>(
+        &mut self,
+        section: Section,
+        owner: &[u8],
+        rtype: RecordType,
+        ttl: u32,
+        rdata: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), BuildError> {
+        let rdata = rdata.into_iter().map(|rdata| RawRData::new(rtype, rdata));
+        self.records(section, Name::from_wire(owner)?, Class::IN, ttl, rdata)
+    }
+
+    /// Writes records of one owner, or none of them. Owner and RDATA may stand in another message.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing is written then.
+    pub fn records<'a>(
+        &mut self,
+        section: Section,
+        owner: Name<'_>,
+        class: Class,
+        ttl: u32,
+        rdata: impl IntoIterator<Item = RawRData<'a>>,
+    ) -> Result<(), BuildError> {
+        if section < self.section {
+            return Err(BuildError::Order(section));
+        }
+        let mut count = self.header.counts[section as usize];
+        self.all_or_nothing(|builder| {
+            for rdata in rdata {
+                builder.write_record(owner, class, ttl, rdata)?;
+                count = count.checked_add(1).ok_or(BuildError::Count(section))?;
+            }
+            Ok(())
+        })?;
+        self.header.counts[section as usize] = count;
+        self.section = section;
+        Ok(())
+    }
+
+    /// Writes the OPT record, in the room that was reserved for it, and the response code with it.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] where nothing was reserved and nothing is left.
+    pub fn edns(&mut self, edns: &EdnsParts<'_>, rcode: Rcode) -> Result<(), BuildError> {
+        self.reserved = 0;
+        self.all_or_nothing(|builder| {
+            let [payload, length] =
+                [edns.udp_payload, (edns.octets() - OPT_OCTETS) as u16].map(u16::to_be_bytes);
+            let mut opt = [0; OPT_OCTETS];
+            opt[2] = RecordType::OPT.0 as u8;
+            opt[3..5].copy_from_slice(&payload);
+            opt[5] = (rcode.0 >> 4) as u8;
+            opt[7] = u8::from(edns.dnssec_ok) << 7;
+            opt[9..].copy_from_slice(&length);
+            builder.append(&opt)?;
+            if let Some(subnet) = edns.client_subnet {
+                let mut contents = [0; 20];
+                let octets = subnet.write(&mut contents);
+                builder.option(option::CLIENT_SUBNET, &contents[..octets])?;
+            }
+            edns.options.iter().try_for_each(|(code, contents)| builder.option(*code, contents))
+        })?;
+        self.header.flags = self.header.flags.with_rcode(rcode);
+        self.header.counts[3] = self.header.counts[3].saturating_add(1);
+        Ok(())
+    }
+
+    /// Forgets all records; `question_octets` is where the records began.
+    pub fn clear_records(&mut self, question_octets: usize) {
+        self.buffer.truncate(question_octets.max(HEADER_OCTETS));
+        self.header.counts = [self.header.counts[0], 0, 0, 0];
+        self.section = Section::Answer;
+        let end = self.buffer.octets().len();
+        while self.compressor.mark() > 0 && usize::from(self.compressor.offset(self.compressor.mark())) >= end
+        {
+            self.compressor.forget(self.compressor.mark() - 1);
+        }
+    }
+
+    /// Octets so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.octets().len()
+    }
+
+    /// Whether nothing but a header is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == HEADER_OCTETS
+    }
+
+    /// Writes the header as it is now and returns the buffer with the message.
+    #[must_use]
+    pub fn into_buffer(mut self) -> B {
+        self.write_header();
+        self.buffer
+    }
+
+    fn write_header(&mut self) {
+        if let Some(octets) = self.buffer.octets_mut().first_chunk_mut() {
+            *octets = self.header.to_wire();
+        }
+    }
+
+    /// Runs `write` and takes back what it wrote if it fails.
+    #[inline]
+    fn all_or_nothing(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let (octets, nodes) = (self.len(), self.compressor.mark());
+        let written = write(self);
+        if written.is_err() {
+            self.buffer.truncate(octets);
+            self.compressor.forget(nodes);
+        }
+        written
+    }
+
+    #[inline]
+    fn append(&mut self, octets: &[u8]) -> Result<(), BuildError> {
+        if self.len() + octets.len() + self.reserved > self.limit {
+            return Err(BuildError::Full { limit: self.limit });
+        }
+        self.buffer.append(octets);
+        Ok(())
+    }
+
+    fn option(&mut self, code: u16, contents: &[u8]) -> Result<(), BuildError> {
+        let [c0, c1] = code.to_be_bytes();
+        let [l0, l1] = (contents.len() as u16).to_be_bytes();
+        self.append(&[c0, c1, l0, l1])?;
+        self.append(contents)
+    }
+
+    #[inline]
+    fn write_record(
+        &mut self,
+        owner: Name<'_>,
+        class: Class,
+        ttl: u32,
+        rdata: RawRData<'_>,
+    ) -> Result<(), BuildError> {
+        self.write_name(owner)?;
+        let [t0, t1] = rdata.rtype().0.to_be_bytes();
+        let [c0, c1] = class.0.to_be_bytes();
+        let [l0, l1, l2, l3] = ttl.to_be_bytes();
+        self.append(&[t0, t1, c0, c1, l0, l1, l2, l3, 0, 0])?;
+        let start = self.len();
+        self.write_rdata(rdata)?;
+        let length = ((self.len() - start) as u16).to_be_bytes();
+        self.buffer.octets_mut()[start - 2..start].copy_from_slice(&length);
+        Ok(())
+    }
+
+    #[inline]
+    fn write_rdata(&mut self, rdata: RawRData<'_>) -> Result<(), BuildError> {
+        let parts = rdata.parts()?;
+        self.append(parts.before)?;
+        for name in parts.names.into_iter().flatten() {
+            if parts.compress {
+                self.write_name(name)?;
+            } else {
+                let mut wire = [0; NAME_OCTETS_MAX];
+                let octets = name.write_wire(&mut wire)?;
+                self.append(&wire[..octets])?;
+            }
+        }
+        if parts.after.is_empty() { Ok(()) } else { self.append(parts.after) }
+    }
+
+    /// A name that may be compressed where it stands, written compressed against this message.
+    #[inline]
+    fn write_name(&mut self, name: Name<'_>) -> Result<(), BuildError> {
+        if let Some(wire) = name.as_wire() {
+            return self.write_checked_name(wire);
+        }
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let octets = name.write_wire(&mut wire)?;
+        self.write_checked_name(&wire[..octets])
+    }
+
+    fn write_wire_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
+        match skip_plain(wire, 0)? {
+            end if end == wire.len() => self.write_checked_name(wire),
+            _ => Err(BuildError::Name(ParseError::NameTooLong { offset: 0 })),
+        }
+    }
+
+    /// Writes a name whose uncompressed wire format was checked.
+    fn write_checked_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
+        let mut starts = [0_u8; LABELS_MAX];
+        let (mut labels, mut at) = (0, 0);
+        while wire[at] > 0 {
+            starts[labels] = at as u8;
+            labels += 1;
+            at += 1 + usize::from(wire[at]);
+        }
+        let label_at = |index: usize| {
+            let start = usize::from(starts[index]);
+            &wire[start..=start + usize::from(wire[start])]
+        };
+        // From the right: how much of the name stands in the message already.
+        let mut suffix = 0;
+        let mut unknown = labels;
+        while unknown > 0 {
+            let Some(node) = self.compressor.find(self.buffer.octets(), label_at(unknown - 1), suffix) else {
+                break;
+            };
+            suffix = node;
+            unknown -= 1;
+        }
+        let base = self.len();
+        if suffix == 0 {
+            self.append(wire)?;
+        } else {
+            let kept = if unknown == labels { at } else { usize::from(starts[unknown]) };
+            let pointer = 0xC000 | self.compressor.offset(suffix);
+            self.append(&wire[..kept])?;
+            self.append(&pointer.to_be_bytes())?;
+        }
+        for index in (0..unknown).rev() {
+            let offset = base + usize::from(starts[index]);
+            match self.compressor.insert(label_at(index), suffix, offset) {
+                Some(node) => suffix = node,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
