@@ -7,7 +7,7 @@ pub use buffer::{Buffer, SliceBuffer};
 
 use core::fmt;
 
-use self::compress::Compressor;
+use self::compress::{Compressor, Folded};
 #[cfg(feature = "alloc")]
 use crate::NameBuf;
 use crate::edns::option;
@@ -97,7 +97,7 @@ type DefaultBuffer = SliceBuffer<'static>;
 /// Each call writes all it was asked to or nothing, so a message that is full is still whole: the caller leaves out
 /// what is optional, or sets TC ([`set_truncated`](Self::set_truncated)) where it was required (RFC 2181 §9). Names are
 /// compressed against everything written before, in RDATA only for the types of RFC 1035 (RFC 3597 §4). Reading names
-/// is linear, so is writing them. Nothing is allocated but the buffer, and beyond 48 distinct labels a table.
+/// is linear, so is writing them. Nothing is allocated but the buffer, and beyond 32 distinct suffixes a table.
 ///
 /// ```
 /// use pop_dns::{Class, Message, MessageBuilder, RawRData, RecordType, Section, SliceBuffer};
@@ -117,6 +117,7 @@ pub struct MessageBuilder<B = DefaultBuffer> {
     header: Header,
     section: Section,
     compressor: Compressor,
+    last_name: LastName,
     /// Octets kept for EDNS.
     reserved: usize,
 }
@@ -170,6 +171,7 @@ impl<B: Buffer> MessageBuilder<B> {
             header: Header::default(),
             section: Section::Answer,
             compressor: Compressor::new(),
+            last_name: LastName::NONE,
             reserved: 0,
         }
     }
@@ -298,6 +300,7 @@ impl<B: Buffer> MessageBuilder<B> {
         self.buffer.truncate(question_octets.max(HEADER_OCTETS));
         self.header.counts = [self.header.counts[0], 0, 0, 0];
         self.section = Section::Answer;
+        self.last_name.octets = 0;
         let end = self.buffer.octets().len();
         while self.compressor.mark() > 0 && usize::from(self.compressor.offset(self.compressor.mark())) >= end
         {
@@ -341,6 +344,7 @@ impl<B: Buffer> MessageBuilder<B> {
         if written.is_err() {
             self.buffer.truncate(octets);
             self.compressor.forget(nodes);
+            self.last_name.octets = 0;
         }
         written
     }
@@ -369,10 +373,11 @@ impl<B: Buffer> MessageBuilder<B> {
         ttl: u32,
         rdata: RawRData<'_>,
     ) -> Result<(), BuildError> {
-        self.write_name(owner)?;
         let [t0, t1] = rdata.rtype().0.to_be_bytes();
         let [c0, c1] = class.0.to_be_bytes();
         let [l0, l1, l2, l3] = ttl.to_be_bytes();
+        let (message, offset) = owner.place();
+        self.write_name::<true>(message, offset)?;
         self.append(&[t0, t1, c0, c1, l0, l1, l2, l3, 0, 0])?;
         let start = self.len();
         self.write_rdata(rdata)?;
@@ -383,58 +388,93 @@ impl<B: Buffer> MessageBuilder<B> {
 
     #[inline]
     fn write_rdata(&mut self, rdata: RawRData<'_>) -> Result<(), BuildError> {
-        let parts = rdata.parts()?;
-        self.append(parts.before)?;
-        for name in parts.names.into_iter().flatten() {
-            if parts.compress {
-                self.write_name(name)?;
+        let octets = rdata.octets();
+        let Some(layout) = rdata.layout() else { return self.append(octets) };
+        let (message, start) = rdata.place();
+        let prefix = layout.prefix(octets).ok_or(ParseError::RData { offset: start })?;
+        self.append(&octets[..prefix])?;
+        let mut at = start + prefix;
+        for _ in 0..layout.names {
+            at = if layout.compress {
+                self.write_name::<false>(message, at)?
             } else {
-                let mut wire = [0; NAME_OCTETS_MAX];
-                let octets = name.write_wire(&mut wire)?;
-                self.append(&wire[..octets])?;
-            }
+                self.write_plain_name(message, at)?
+            };
         }
-        if parts.after.is_empty() { Ok(()) } else { self.append(parts.after) }
+        if at < message.len() { self.append(&message[at..]) } else { Ok(()) }
     }
 
-    /// A name that may be compressed where it stands, written compressed against this message.
-    #[inline]
-    fn write_name(&mut self, name: Name<'_>) -> Result<(), BuildError> {
-        if let Some(wire) = name.as_wire() {
-            return self.write_checked_name(wire);
-        }
+    /// The name at `start` of `message`, written without compression; the offset behind it.
+    fn write_plain_name(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
+        let (name, end) = Name::parse(message, start)?;
         let mut wire = [0; NAME_OCTETS_MAX];
         let octets = name.write_wire(&mut wire)?;
-        self.write_checked_name(&wire[..octets])
+        self.append(&wire[..octets])?;
+        Ok(end)
+    }
+
+    /// The name at `start` of `message`, written compressed against what this message holds; the offset behind it.
+    /// One pass checks it and finds its labels.
+    #[inline]
+    fn write_name<const OWNER: bool>(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
+        let mut starts = [0_u8; LABELS_MAX + 1];
+        let (mut labels, mut at) = (0, start);
+        loop {
+            match message.get(at).copied() {
+                Some(0) => break,
+                Some(length @ 1..=63) => {
+                    starts[labels] = (at - start) as u8;
+                    labels += 1;
+                    at += 1 + usize::from(length);
+                    if at - start >= NAME_OCTETS_MAX {
+                        return Err(ParseError::NameTooLong { offset: start }.into());
+                    }
+                }
+                // A pointer, or something broken.
+                _ => return self.write_pointed_name::<OWNER>(message, start),
+            }
+        }
+        self.write_checked_name::<OWNER>(&message[start..=at], &starts[..labels])?;
+        Ok(at + 1)
+    }
+
+    /// A name that ends in a pointer is put together first.
+    fn write_pointed_name<const OWNER: bool>(
+        &mut self,
+        message: &[u8],
+        start: usize,
+    ) -> Result<usize, BuildError> {
+        let (name, end) = Name::parse(message, start)?;
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let octets = name.write_wire(&mut wire)?;
+        self.write_name::<OWNER>(&wire[..octets], 0)?;
+        Ok(end)
     }
 
     fn write_wire_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
-        match skip_plain(wire, 0)? {
-            end if end == wire.len() => self.write_checked_name(wire),
+        skip_plain(wire, 0)?;
+        match self.write_name::<true>(wire, 0)? {
+            end if end == wire.len() => Ok(()),
             _ => Err(BuildError::Name(ParseError::NameTooLong { offset: 0 })),
         }
     }
 
-    /// Writes a name whose uncompressed wire format was checked.
-    fn write_checked_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
-        let mut starts = [0_u8; LABELS_MAX];
-        let (mut labels, mut at) = (0, 0);
-        while wire[at] > 0 {
-            starts[labels] = at as u8;
-            labels += 1;
-            at += 1 + usize::from(wire[at]);
+    /// Writes a name in uncompressed wire format that was checked and whose labels begin at `starts`.
+    #[inline]
+    fn write_checked_name<const OWNER: bool>(
+        &mut self,
+        wire: &[u8],
+        starts: &[u8],
+    ) -> Result<(), BuildError> {
+        if OWNER && let Some(target) = self.last_name.target(wire) {
+            return self.append(&(0xC000 | target).to_be_bytes());
         }
-        let label_at = |index: usize| {
-            let start = usize::from(starts[index]);
-            &wire[start..=start + usize::from(wire[start])]
-        };
         // From the right: how much of the name stands in the message already.
         let mut suffix = 0;
-        let mut unknown = labels;
+        let mut unknown = starts.len();
         while unknown > 0 {
-            let Some(node) = self.compressor.find(self.buffer.octets(), label_at(unknown - 1), suffix) else {
-                break;
-            };
+            let label = Folded::new(wire, usize::from(starts[unknown - 1]));
+            let Some(node) = self.compressor.find(self.buffer.octets(), &label, suffix) else { break };
             suffix = node;
             unknown -= 1;
         }
@@ -442,18 +482,53 @@ impl<B: Buffer> MessageBuilder<B> {
         if suffix == 0 {
             self.append(wire)?;
         } else {
-            let kept = if unknown == labels { at } else { usize::from(starts[unknown]) };
+            let kept = starts.get(unknown).map_or(wire.len() - 1, |&start| usize::from(start));
             let pointer = 0xC000 | self.compressor.offset(suffix);
-            self.append(&wire[..kept])?;
+            if kept > 0 {
+                self.append(&wire[..kept])?;
+            }
             self.append(&pointer.to_be_bytes())?;
         }
         for index in (0..unknown).rev() {
-            let offset = base + usize::from(starts[index]);
-            match self.compressor.insert(label_at(index), suffix, offset) {
+            let start = usize::from(starts[index]);
+            match self.compressor.insert(&Folded::new(wire, start), suffix, base + start) {
                 Some(node) => suffix = node,
-                None => break,
+                None => return Ok(()),
             }
         }
+        if OWNER && !starts.is_empty() {
+            self.last_name.remember(wire, self.compressor.offset(suffix));
+        }
         Ok(())
+    }
+}
+
+/// Octets of the longest name that is remembered.
+const REMEMBERED_OCTETS: usize = 64;
+
+/// The owner written last, octet for octet: records of one owner come one after the other.
+#[derive(Debug)]
+struct LastName {
+    wire: [u8; REMEMBERED_OCTETS],
+    octets: u8,
+    target: u16,
+}
+
+impl LastName {
+    const NONE: Self = Self { wire: [0; REMEMBERED_OCTETS], octets: 0, target: 0 };
+
+    /// Where `wire` stands, if it is the owner written last.
+    #[inline]
+    fn target(&self, wire: &[u8]) -> Option<u16> {
+        let octets = usize::from(self.octets);
+        (wire.len() == octets && self.wire[..octets] == *wire).then_some(self.target)
+    }
+
+    #[inline]
+    fn remember(&mut self, wire: &[u8], target: u16) {
+        if let Some(copy) = self.wire.get_mut(..wire.len()) {
+            copy.copy_from_slice(wire);
+            (self.octets, self.target) = (wire.len() as u8, target);
+        }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use buf::unescape;
 #[cfg(feature = "alloc")]
 pub use buf::{NameBuf, NameError};
 pub use hash::HashKey;
-pub(crate) use hash::lower_in_place;
+pub(crate) use hash::{lower_in_place, lower_word};
 pub use labels::Labels;
 
 use core::fmt::{self, Write as _};
@@ -78,6 +78,12 @@ impl<'m> Name<'m> {
     #[inline]
     pub(crate) const fn checked(message: &'m [u8], offset: usize) -> Self {
         Self { message, offset: offset as u16 }
+    }
+
+    /// The message, and where the name begins in it.
+    #[inline]
+    pub(crate) const fn place(&self) -> (&'m [u8], usize) {
+        (self.message, self.offset as usize)
     }
 
     /// Where the name begins in its message.

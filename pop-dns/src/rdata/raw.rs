@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::RData;
-use super::names::layout;
+use super::names::{Layout, layout};
 use crate::name::skip;
 use crate::{Name, ParseError, RecordType};
 
@@ -32,6 +32,18 @@ impl<'m> RawRData<'m> {
     #[must_use]
     pub const fn rtype(&self) -> RecordType {
         self.rtype
+    }
+
+    /// The message up to the end of the RDATA, and where they begin.
+    #[inline]
+    pub(crate) const fn place(&self) -> (&'m [u8], usize) {
+        (self.message, self.start)
+    }
+
+    /// Where names stand that are not plain octets.
+    #[inline]
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        layout(self.rtype).filter(|_| self.start < self.message.len())
     }
 
     /// The octets as they stand; names among them may be compressed.
@@ -79,11 +91,10 @@ impl<'m> RawRData<'m> {
     pub(crate) fn parts(&self) -> Result<Parts<'m>, ParseError> {
         let rdata = self.octets();
         let Some(layout) = layout(self.rtype).filter(|_| !rdata.is_empty()) else {
-            return Ok(Parts { before: rdata, names: [None; 2], after: &[], compress: false });
+            return Ok(Parts { before: rdata, names: [None; 2], after: &[] });
         };
         let prefix = layout.prefix(rdata).ok_or(ParseError::RData { offset: self.start })?;
-        let mut parts =
-            Parts { before: &rdata[..prefix], names: [None; 2], after: &[], compress: layout.compress };
+        let mut parts = Parts { before: &rdata[..prefix], names: [None; 2], after: &[] };
         let mut at = self.start + prefix;
         for name in parts.names.iter_mut().take(layout.names.into()) {
             let end = skip(self.message, at)?;
@@ -136,7 +147,6 @@ pub(crate) struct Parts<'m> {
     pub(crate) before: &'m [u8],
     pub(crate) names: [Option<Name<'m>>; 2],
     pub(crate) after: &'m [u8],
-    pub(crate) compress: bool,
 }
 
 /// Presentation format of the type; what does not hold what the type says is shown as RFC 3597 §5 has it.
