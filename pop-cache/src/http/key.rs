@@ -72,7 +72,7 @@ impl CacheKey {
         let scheme = uri.scheme_str().unwrap_or(default_scheme);
         let authority = authority(uri, headers, scheme)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let bytes = scheme.len() + 3 + authority.len() + path.len() + 1;
+        let bytes = scheme.len() + 3 + authority.len() + path.len();
         if bytes > MAX_KEY_BYTES {
             return Err(KeyError::TooLong(bytes));
         }

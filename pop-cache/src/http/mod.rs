@@ -29,34 +29,58 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "tower")]
+mod answer;
+#[cfg(feature = "tower")]
+mod body;
+#[cfg(feature = "tower")]
+mod cache;
 mod date;
 mod directive;
+#[cfg(feature = "tower")]
+mod fetch;
 mod fields;
 mod freshness;
+#[cfg(feature = "tower")]
+mod handle;
 mod invalidation;
 mod key;
 mod policy;
 mod range;
 mod reuse;
 mod rules;
+#[cfg(feature = "tower")]
+mod service;
 mod status;
+#[cfg(feature = "tower")]
+mod stored;
 mod targeted;
 mod validation;
 mod vary;
 
+#[cfg(feature = "tower")]
+pub use body::{BLOCK_BYTES, BoxError, CacheBody, WINDOW_BYTES};
+#[cfg(feature = "tower")]
+pub use cache::{ConfigError, HttpCache, HttpCacheBuilder, MAX_HIT_FOR_MISS, MAX_TAGS, RequestHead};
 pub use date::date_field;
 pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
     ResponseDirectives,
 };
+#[cfg(feature = "tower")]
+pub use fetch::FetchError;
 pub use fields::{remove_hop_by_hop, remove_unstorable, update_stored, weight_of_fields};
 pub use freshness::{Freshness, LifetimeSource};
+#[cfg(feature = "tower")]
+pub use handle::{ExplainedResponse, Explanation, Handle, HttpStats, Purge, PurgeMode, StoredView};
 pub use invalidation::{invalidates, is_unsafe, related_uris};
 pub use key::{CacheKey, KeyError, MAX_KEY_BYTES};
 pub use policy::{Exchange, Policy, Refusal, Storability};
 pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
 pub use reuse::{Cause, Reuse, StaleAllowance};
 pub use rules::{ImpliedRevalidation, RequestControl, Rules, SetCookie};
+#[cfg(feature = "tower")]
+pub use service::{CacheFuture, CacheLayer, CacheService};
 pub use status::{CacheStatus, Forward, cache_identifier};
 pub use validation::{
     Precondition, head_agrees, if_range_holds, is_for_origin, is_same, make_conditional, make_unconditional,

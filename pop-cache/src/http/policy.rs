@@ -261,9 +261,11 @@ pub enum Refusal {
     Policy,
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Refusal {
+    /// A word for logs and for the `detail` of `Cache-Status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Method => "method",
             Self::NotFinal => "not-final",
             Self::AboutTheRequest => "about-the-request",
@@ -280,6 +282,12 @@ impl fmt::Display for Refusal {
             Self::OfNoUse => "of-no-use",
             Self::Body => "body",
             Self::Policy => "policy",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }

@@ -118,7 +118,7 @@ impl CacheStatus {
 }
 
 /// `Cache-Status`.
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Decimal digits without the formatting machinery, which costs more than the rest of a hit's field.
 fn push_integer(text: &mut String, value: i64) {
