@@ -16,7 +16,6 @@ use super::range::{ByteRange, ContentRange, Ranges, Resolved};
 use super::status::CacheStatus;
 use super::stored::Stored;
 use super::validation::{self, Precondition};
-use super::{date, fields};
 
 /// What an answer is made for.
 #[derive(Clone, Copy, Debug)]
@@ -152,9 +151,6 @@ pub(crate) fn from_live<B>(
     if age >= Duration::from_secs(1) || headers.contains_key(AGE) {
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
     }
-    if !headers.contains_key(http::header::DATE) {
-        headers.insert(http::header::DATE, date::date_field(head.policy.response_time));
-    }
     status.append_to(&mut headers, asked.name);
     let condition =
         validation::precondition(asked.headers, head.status, &head.headers, head.policy.response_time);
@@ -182,7 +178,6 @@ pub(crate) fn from_origin<B>(
     mut status: CacheStatus,
 ) -> Response<CacheBody<B>> {
     let (mut head, body) = origin.into_parts();
-    fields::remove_hop_by_hop(&mut head.headers);
     status.forward_status = Some(head.status);
     status.append_to(&mut head.headers, name);
     head.extensions.insert(status);

@@ -205,7 +205,7 @@ where
                 Ok(response) => response.into_parts(),
                 Err(error) => return self.fail(error, None, leader),
             };
-            fields::remove_hop_by_hop(&mut head.headers);
+            fields::receive(&mut head.headers, response_time);
             let times = (request_time, response_time);
             if is_failure(head.status) && self.stands_in().is_some() {
                 return self.fail(FetchError::Abandoned, Some(head.status), leader);

@@ -44,6 +44,18 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes the fields of a response that has just arrived fit to be passed on and stored: those of the last hop go, and
+/// where `Date` is missing or no date the time of arrival stands in for it (RFC 9110 §6.6.1).
+#[cfg(feature = "tower")]
+pub(crate) fn receive(headers: &mut HeaderMap, arrival: std::time::SystemTime) {
+    remove_hop_by_hop(headers);
+    let date =
+        headers.get(http::header::DATE).and_then(|value| super::date::parse(value.as_bytes(), arrival));
+    if date.is_none() {
+        headers.insert(http::header::DATE, super::date::date_field(arrival));
+    }
+}
+
 /// Removes what must not be stored: the fields of one hop and those that `no-cache="…"` and `private="…"` name.
 pub fn remove_unstorable(headers: &mut HeaderMap, directives: &ResponseDirectives) {
     remove_hop_by_hop(headers);

@@ -424,8 +424,9 @@ where
     let method = request.method().clone();
     let headers = request.headers().clone();
     let request_time = shared.now();
-    let response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
+    let mut response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
     let response_time = shared.now();
+    fields::receive(response.headers_mut(), response_time);
     let mut status = CacheStatus { forward: Some(forward), ..CacheStatus::default() };
     let Some(key) = key else { return Ok(answer::from_origin(response, &shared.name, status)) };
     if invalidation::invalidates(&method, response.status()) {
@@ -448,8 +449,7 @@ where
     }
     // The answer says that it is what a GET would get (RFC 9110 §9.3.3).
     let epoch = shared.epoch();
-    let (mut head, body) = response.into_parts();
-    fields::remove_hop_by_hop(&mut head.headers);
+    let (head, body) = response.into_parts();
     let exchange = Exchange {
         method: &method,
         request: &headers,

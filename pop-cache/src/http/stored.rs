@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderValue};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::body::StoredBody;
@@ -44,12 +44,6 @@ impl Stored {
         headers.remove(CONTENT_LENGTH);
         if let Some(length) = body.complete().filter(|_| status != StatusCode::NO_CONTENT) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        let date_is_valid = headers
-            .get(DATE)
-            .is_some_and(|value| date::parse(value.as_bytes(), policy.response_time).is_some());
-        if !date_is_valid {
-            headers.insert(DATE, date::date_field(policy.response_time));
         }
         headers.insert(AGE, HeaderValue::from_static("0"));
         if !headers.contains_key(CACHE_STATUS) {
