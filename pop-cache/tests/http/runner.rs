@@ -120,7 +120,7 @@ pub fn parse(table: &str) -> Vec<Case> {
             ("=", "cache") => expect(step, Expectation::FromCache),
             ("=", "validated") => expect(step, Expectation::Validated),
             ("=", rest) if rest.starts_with("no ") => {
-                expect(step, Expectation::NoField(rest[3..].to_owned()))
+                expect(step, Expectation::NoField(rest[3..].to_owned()));
             }
             ("=", field) if is_field => {
                 let (name, value) = split(field);
@@ -129,7 +129,7 @@ pub fn parse(table: &str) -> Vec<Case> {
             ("=", status) => expect(step, Expectation::Status(status.parse().expect("a status"))),
             ("==", text) => expect(step, Expectation::Body(text.to_owned())),
             ("^", rest) if rest.starts_with("no ") => {
-                expect(step, Expectation::SentNoField(rest[3..].to_owned()))
+                expect(step, Expectation::SentNoField(rest[3..].to_owned()));
             }
             ("^", field) if is_field => {
                 let (name, value) = split(field);
