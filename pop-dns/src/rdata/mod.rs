@@ -1,7 +1,8 @@
 //! RDATA of every type in use, on the wire and as text.
 //!
-//! [`RData`](crate::RData) is the sum of all types. Each type is a list of fields, each field has a kind ([`kind`]), and each kind says how it is read, written,
-//! shown and scanned. So a type has one line a field, and its text and its wire form cannot drift apart.
+//! [`RData`] is the sum of all types. Each type is a list of fields, each field has a kind, and each kind says
+//! how it is read, written, shown and scanned. So a type has one line a field, and its text and its wire form
+//! cannot drift apart.
 
 mod apl;
 mod base;
