@@ -1,0 +1,171 @@
+//! Every peer behind one face, so that a program measures them with the same loop.
+
+use std::hint::black_box;
+
+/// A cache from `u64` to `u64`, as its users would set it up: the crate's defaults, sized for the workload.
+pub trait Peer: Sync + Sized {
+    /// How the tables call it.
+    const NAME: &'static str;
+
+    /// Room for `capacity` entries.
+    fn new(capacity: usize) -> Self;
+
+    /// A copy of the value.
+    fn get(&self, key: u64) -> Option<u64>;
+
+    /// Takes an entry in.
+    fn insert(&self, key: u64, value: u64);
+}
+
+/// This project's cache.
+pub struct Pop(pop_cache::Cache<u64, u64>);
+
+impl Peer for Pop {
+    const NAME: &'static str = "pop-cache";
+
+    fn new(capacity: usize) -> Self {
+        Self(pop_cache::Cache::builder(capacity as u64).entries(capacity).build())
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        let _refused = black_box(self.0.insert(key, value));
+    }
+}
+
+/// `quick_cache`: the reference of every ratio.
+pub struct Quick(quick_cache::sync::Cache<u64, u64>);
+
+impl Peer for Quick {
+    const NAME: &'static str = "quick_cache";
+
+    fn new(capacity: usize) -> Self {
+        Self(quick_cache::sync::Cache::new(capacity))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        self.0.insert(key, value);
+    }
+}
+
+/// `moka`.
+pub struct Moka(moka::sync::Cache<u64, u64>);
+
+impl Peer for Moka {
+    const NAME: &'static str = "moka";
+
+    fn new(capacity: usize) -> Self {
+        Self(moka::sync::Cache::new(capacity as u64))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        self.0.insert(key, value);
+    }
+}
+
+/// `TinyUFO`, whose keys are hashes only.
+pub struct TinyUfo(tinyufo::TinyUfo<u64, u64>);
+
+impl Peer for TinyUfo {
+    const NAME: &'static str = "TinyUFO";
+
+    fn new(capacity: usize) -> Self {
+        Self(tinyufo::TinyUfo::new(capacity, capacity))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        black_box(self.0.put(key, value, 1));
+    }
+}
+
+/// `scc::HashCache`, whose capacity is rounded up to a power of two.
+pub struct Scc(scc::HashCache<u64, u64>);
+
+impl Peer for Scc {
+    const NAME: &'static str = "scc";
+
+    fn new(capacity: usize) -> Self {
+        Self(scc::HashCache::with_capacity(capacity, capacity))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.read_sync(&key, |_, value| *value)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        // `put_sync` refuses a key that is there; what replaces is the entry.
+        self.0.entry_sync(key).put_entry(value);
+    }
+}
+
+/// `papaya`: a lock-free map that evicts nothing, so only where everything fits.
+pub struct Papaya(papaya::HashMap<u64, u64>);
+
+impl Peer for Papaya {
+    const NAME: &'static str = "papaya";
+
+    fn new(capacity: usize) -> Self {
+        Self(papaya::HashMap::with_capacity(capacity))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.pin().get(&key).copied()
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        self.0.pin().insert(key, value);
+    }
+}
+
+/// `foyer-memory` with its S3-FIFO.
+pub struct Foyer(foyer_memory::Cache<u64, u64>);
+
+impl Peer for Foyer {
+    const NAME: &'static str = "foyer";
+
+    fn new(capacity: usize) -> Self {
+        let eviction = foyer_memory::S3FifoConfig::default();
+        Self(
+            foyer_memory::CacheBuilder::new(capacity)
+                .with_eviction_config(eviction)
+                .build::<foyer_memory::CacheProperties>(),
+        )
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key).map(|entry| *entry.value())
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        self.0.insert(key, value);
+    }
+}

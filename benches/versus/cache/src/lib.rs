@@ -1,0 +1,4 @@
+//! The in-memory cache beside its peers: what the programs in `src/bin` share.
+
+pub mod contenders;
+pub mod workload;
