@@ -26,6 +26,10 @@ pub enum Transport {
     Udp,
     /// A stream: at most 65,535 octets.
     Tcp,
+    /// A stream inside TLS (RFC 7858).
+    Tls,
+    /// An HTTP exchange (RFC 8484).
+    Https,
 }
 
 /// What became of a query.
@@ -109,9 +113,9 @@ impl Authority {
             Err(error) => return respond_error(&error, answer),
         };
         let limit = match (transport, query.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(UDP_PAYLOAD_OCTETS)),
             (Transport::Udp, None) => 512,
+            _ => usize::from(u16::MAX),
         };
         let mut reply = Reply::new(&query, limit, std::mem::take(answer));
         let rcode = match query.qclass {

@@ -3,6 +3,8 @@
 //! What is answered is not decided here: a [`Respond`] takes octets and returns octets. What is *not* answered is:
 //! packets from port 0 or 53, which would bounce between two servers for ever.
 
+mod handler;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -20,9 +22,13 @@ use tokio::task::JoinSet;
 
 use crate::{Authority, Outcome, Rcode, Timestamp, Transport};
 
-pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_PREFIX_MAX, IDLE};
+pub use handler::{Handled, Handler, Later};
+pub use stream::{IDLE, PIPELINED_MAX};
+pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_PREFIX_MAX};
+pub use udp::LATER_MAX;
 
-/// Answers queries: octets in, octets out. Called on the serving tasks, so it must not wait for anything.
+/// Answers queries at once: octets in, octets out. Called on the serving tasks, so it must not wait for anything; what
+/// has to is a [`Handler`].
 pub trait Respond: Send + Sync + 'static {
     /// Answers `query` from `client` into `answer`, which is emptied first.
     fn respond(
@@ -136,22 +142,22 @@ impl Server {
     /// Serves until `shutdown` is ready; answers that are under way are still sent.
     pub async fn run(
         self,
-        respond: impl Respond,
+        handler: impl Handler,
         counters: Arc<Counters>,
         shutdown: impl Future<Output = ()>,
     ) {
         let (stop, stopped) = watch::channel(());
-        let respond = Arc::new(respond);
+        let handler = Arc::new(handler);
         let started = tokio::time::Instant::now();
         let mut tasks = JoinSet::new();
         tasks.spawn(udp::serve(
             self.udp,
-            Arc::clone(&respond),
+            Arc::clone(&handler),
             Arc::clone(&counters),
             started,
             stopped.clone(),
         ));
-        tasks.spawn(tcp::serve(self.tcp, respond, counters, started, stopped));
+        tasks.spawn(tcp::serve(self.tcp, handler, counters, started, stopped));
         shutdown.await;
         drop(stop);
         while tasks.join_next().await.is_some() {}
@@ -210,6 +216,10 @@ impl Counters {
     fn count(&self, transport: Transport, outcome: Outcome) {
         let by_transport = if transport == Transport::Udp { &self.udp } else { &self.tcp };
         by_transport.fetch_add(1, Ordering::Relaxed);
+        self.count_outcome(outcome);
+    }
+
+    fn count_outcome(&self, outcome: Outcome) {
         match outcome {
             Outcome::Silent => self.silent.fetch_add(1, Ordering::Relaxed),
             Outcome::Answered(Rcode(code)) => {

@@ -1,0 +1,59 @@
+//! What answers, at once or later.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use super::Respond;
+use crate::{Outcome, Timestamp, Transport};
+
+/// An answer that has to be waited for; `None` is silence.
+pub type Later = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+/// What a handler made of a query.
+#[must_use = "an answer that nobody sends helps nobody"]
+pub enum Handled {
+    /// It is answered, or never will be; the buffer holds what [`Outcome`] says.
+    Done(Outcome),
+    /// The answer will come from somewhere else. The server goes on with other queries.
+    Later(Later),
+}
+
+impl fmt::Debug for Handled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(outcome) => f.debug_tuple("Done").field(outcome).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// Answers queries, at once or later. Everything that can [`Respond`] is a handler whose answers never have to be
+/// waited for.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers `query` from `client` into `answer`, which is emptied first, or promises to. Called on the serving
+    /// tasks, so it must not wait itself.
+    fn handle(
+        &self,
+        query: &[u8],
+        client: IpAddr,
+        now: Timestamp,
+        transport: Transport,
+        answer: &mut Vec<u8>,
+    ) -> Handled;
+}
+
+impl<R: Respond> Handler for R {
+    #[inline]
+    fn handle(
+        &self,
+        query: &[u8],
+        client: IpAddr,
+        now: Timestamp,
+        transport: Transport,
+        answer: &mut Vec<u8>,
+    ) -> Handled {
+        Handled::Done(self.respond(query, client, now, transport, answer))
+    }
+}

@@ -1,0 +1,162 @@
+//! One client on a stream: queries as they come, answers as they are ready (RFC 7766 §6.2.1.1), over TCP or TLS.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::udp::outcome_of;
+use super::{Counters, Handled, Handler, since};
+use crate::{Frame, Outcome, Transport, first_frame, frame_length};
+
+/// How long a connection may take for its next whole query, and for taking our answers.
+pub const IDLE: Duration = Duration::from_secs(10);
+/// Answers that one connection may be waiting for; until one of them is sent, nothing more is read from it.
+pub const PIPELINED_MAX: usize = 128;
+/// Octets read at a time, and all that an idle connection keeps.
+const READ_OCTETS: usize = 512;
+
+/// Who is served, and with what.
+pub(super) struct Serving<'s, H> {
+    pub(super) handler: &'s H,
+    pub(super) counters: &'s Counters,
+    pub(super) started: Instant,
+    pub(super) client: IpAddr,
+    pub(super) transport: Transport,
+}
+
+/// Answers everything that comes on `stream`, until the client leaves, idles, breaks the rules, or `stopped` fires.
+pub(super) async fn serve<S, H>(
+    mut stream: S,
+    serving: Serving<'_, H>,
+    stopped: &mut watch::Receiver<()>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let mut connection = Connection::default();
+    let mut deadline = Instant::now() + IDLE;
+    let mut reading = true;
+    loop {
+        match connection.answer_all(&serving) {
+            Progress::Nothing => {}
+            Progress::Some => deadline = Instant::now() + IDLE,
+            // What is no query ends the conversation, once what was asked before it is answered.
+            Progress::End => reading = false,
+        }
+        if !connection.out.is_empty() {
+            // Lengths and messages in one write (RFC 7766 §8).
+            timeout(IDLE, stream.write_all(&connection.out)).await??;
+            timeout(IDLE, stream.flush()).await??;
+            connection.out = Vec::new();
+            deadline = Instant::now() + IDLE;
+        }
+        if !reading && connection.waiting.is_empty() {
+            return stream.shutdown().await;
+        }
+        let may_read = reading && connection.waiting.len() < PIPELINED_MAX;
+        tokio::select! {
+            Some(answer) = connection.waiting.join_next(), if !connection.waiting.is_empty() => {
+                let answer = answer.ok().flatten();
+                serving.counters.count(serving.transport, outcome_of(answer.as_deref()));
+                if let Some(answer) = answer {
+                    append(&mut connection.out, &answer)?;
+                }
+            }
+            read = timeout_at(deadline, read_some(&mut stream, &mut connection.buffer)), if may_read => match read {
+                Ok(octets) => reading = octets? > 0,
+                // A client that waits for us is not idle.
+                Err(_) if !connection.waiting.is_empty() => deadline = Instant::now() + IDLE,
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            },
+            _ = stopped.changed(), if reading => reading = false,
+        }
+    }
+}
+
+/// Appends what is there to `buffer`. Nothing is lost if this is dropped before it is done.
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
+    buffer.reserve(READ_OCTETS);
+    stream.read_buf(buffer).await
+}
+
+/// What looking at the buffer led to.
+enum Progress {
+    Nothing,
+    Some,
+    End,
+}
+
+/// What one connection holds. All of it is empty while the client is idle.
+#[derive(Default)]
+struct Connection {
+    /// Octets that are not yet whole messages: at most one message and a read.
+    buffer: Vec<u8>,
+    /// Framed answers to send.
+    out: Vec<u8>,
+    waiting: JoinSet<Option<Vec<u8>>>,
+}
+
+impl Connection {
+    /// Answers the whole messages in the buffer, as many as may wait at once.
+    fn answer_all<H: Handler>(&mut self, serving: &Serving<'_, H>) -> Progress {
+        let mut taken = 0;
+        let mut answer = Vec::new();
+        let mut progress = Progress::Nothing;
+        while self.waiting.len() < PIPELINED_MAX
+            && let Frame::Complete { message, consumed } = first_frame(&self.buffer[taken..])
+        {
+            taken += consumed;
+            progress = Progress::Some;
+            let now = since(serving.started);
+            let handled =
+                serving.handler.handle(message, serving.client, now, serving.transport, &mut answer);
+            match handled {
+                Handled::Done(outcome) => {
+                    serving.counters.count(serving.transport, outcome);
+                    if outcome == Outcome::Silent || append(&mut self.out, &answer).is_err() {
+                        progress = Progress::End;
+                        break;
+                    }
+                }
+                Handled::Later(later) => drop(self.waiting.spawn(later)),
+            }
+        }
+        if taken == self.buffer.len() {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.drain(..taken);
+        }
+        progress
+    }
+}
+
+fn append(out: &mut Vec<u8>, answer: &[u8]) -> io::Result<()> {
+    let length = frame_length(answer.len()).ok_or(io::ErrorKind::InvalidData)?;
+    out.extend_from_slice(&length);
+    out.extend_from_slice(answer);
+    Ok(())
+}
+
+/// Serves `stream` within `lifetime`, however it ends: reset, deadline, garbage; nobody else notices.
+pub(super) async fn serve_for<S, H>(
+    lifetime: Duration,
+    stream: S,
+    handler: Arc<H>,
+    counters: Arc<Counters>,
+    started: Instant,
+    (client, transport): (IpAddr, Transport),
+    mut stopped: watch::Receiver<()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let serving = Serving { handler: &*handler, counters: &counters, started, client, transport };
+    let _ = timeout(lifetime, serve(stream, serving, &mut stopped)).await;
+}
