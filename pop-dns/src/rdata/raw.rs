@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::RData;
 use super::names::{Layout, layout};
+#[cfg(feature = "alloc")]
 use crate::name::skip;
 use crate::{Name, ParseError, RecordType};
 
@@ -88,6 +89,7 @@ impl<'m> RawRData<'m> {
     }
 
     /// Cuts the RDATA into what stands before the names, the names, and what stands behind them.
+    #[cfg(feature = "alloc")]
     pub(crate) fn parts(&self) -> Result<Parts<'m>, ParseError> {
         let rdata = self.octets();
         let Some(layout) = layout(self.rtype).filter(|_| !rdata.is_empty()) else {
@@ -142,6 +144,7 @@ impl<'m> RawRData<'m> {
 }
 
 /// RDATA cut where their names stand.
+#[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub(crate) struct Parts<'m> {
     pub(crate) before: &'m [u8],
