@@ -2,10 +2,11 @@
 #![cfg(feature = "tokio")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pop_dns::server::{Counters, Handled, Handler, Server, Swap};
+use pop_dns::server::{Counters, Counts, Handled, Handler, Server, Swap};
 use pop_dns::zone::Zone;
 use pop_dns::{Authority, Message, MessageBuilder, Rcode, RecordType, Timestamp, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -134,4 +135,98 @@ async fn later_answers_overtake_each_other_and_a_stop_waits_for_them() {
     socket.recv(&mut answer).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
     assert_eq!(counters.read().udp, 2);
+}
+
+/// Runs a server while `talk` talks to it, and returns what it counted.
+async fn while_serving<F: Future<Output = ()>>(server: Server, talk: impl FnOnce(SocketAddr) -> F) -> Counts {
+    let bound = server.local_addr();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let counters = Arc::new(Counters::default());
+    let running = tokio::spawn(server.run(authority("192.0.2.1"), Arc::clone(&counters), async {
+        let _ = stopped.await;
+    }));
+    talk(bound).await;
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    counters.read()
+}
+
+#[tokio::test]
+async fn many_workers_answer_every_client_of_a_burst() {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let server = server.workers(NonZeroUsize::new(3).unwrap()).unwrap();
+    let counts = while_serving(server, |bound| async move {
+        let mut sockets = Vec::new();
+        for _ in 0..20 {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            for id in 0..10_u8 {
+                let mut query = query();
+                query[1] = id;
+                socket.send_to(&query, bound).await.unwrap();
+            }
+            sockets.push(socket);
+        }
+        for socket in sockets {
+            let mut ids = Vec::new();
+            for _ in 0..10 {
+                let mut answer = [0; 1500];
+                let received = socket.recv_from(&mut answer);
+                let (octets, from) =
+                    tokio::time::timeout(Duration::from_secs(5), received).await.unwrap().unwrap();
+                assert_eq!((address(&answer[..octets]), from), ("192.0.2.1".to_owned(), bound));
+                ids.push(answer[1]);
+            }
+            ids.sort_unstable();
+            assert_eq!(ids, (0..10).collect::<Vec<u8>>());
+        }
+    })
+    .await;
+    assert_eq!((counts.udp, counts.rcodes[0], counts.silent), (200, 200, 0));
+}
+
+/// On a wildcard each answer comes from the address that was asked, over IPv4 and over IPv6.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_wildcard_answers_from_the_address_asked() {
+    for (bind, asked) in [("0.0.0.0:0", "127.0.3.7"), ("[::]:0", "::1"), ("[::]:0", "127.0.3.8")] {
+        let server = Server::bind(bind.parse().unwrap()).await.unwrap();
+        let _ = while_serving(server, |bound| async move {
+            let asked = SocketAddr::new(asked.parse().unwrap(), bound.port());
+            let any: IpAddr = if asked.is_ipv4() { [0; 4].into() } else { [0_u8; 16].into() };
+            let socket = UdpSocket::bind((any, 0)).await.unwrap();
+            // A connected socket takes nothing from any other address.
+            socket.connect(asked).await.unwrap();
+            for _ in 0..3 {
+                socket.send(&query()).await.unwrap();
+                let mut answer = [0; 1500];
+                let received = socket.recv(&mut answer);
+                let octets = tokio::time::timeout(Duration::from_secs(5), received).await.unwrap().unwrap();
+                assert_eq!(address(&answer[..octets]), "192.0.2.1");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_datagram_longer_than_we_take_is_malformed_and_an_answer_is_never_answered() {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let counts = while_serving(server, |bound| async move {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut long = query();
+        long.resize(2000, 0);
+        socket.send_to(&long, bound).await.unwrap();
+        let mut answer = [0; 1500];
+        socket.recv(&mut answer).await.unwrap();
+        assert_eq!(u16::from(answer[3] & 15), Rcode::FORMERR.0);
+        let mut response = query();
+        response[2] |= 0x80;
+        socket.send_to(&response, bound).await.unwrap();
+        // What comes next is the answer to the next query, and to nothing before it.
+        socket.send_to(&query(), bound).await.unwrap();
+        let octets = socket.recv(&mut answer).await.unwrap();
+        assert_eq!(address(&answer[..octets]), "192.0.2.1");
+    })
+    .await;
+    assert_eq!((counts.udp, counts.silent, counts.rcodes[0], counts.rcodes[1]), (3, 1, 1, 1));
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
-use super::Respond;
+use super::{Batch, Respond};
 use crate::{Outcome, Timestamp, Transport};
 
 /// An answer that has to be waited for; `None` is silence.
@@ -33,7 +33,7 @@ impl fmt::Debug for Handled {
 /// waited for.
 pub trait Handler: Send + Sync + 'static {
     /// Answers `query` from `client` into `answer`, which is emptied first, or promises to. Called on the serving
-    /// tasks, so it must not wait itself.
+    /// threads, so it must not wait itself.
     fn handle(
         &self,
         query: &[u8],
@@ -42,6 +42,18 @@ pub trait Handler: Send + Sync + 'static {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Handled;
+
+    /// Handles datagrams that came together, one after the other unless the handler knows better. `now` counts from
+    /// 1970.
+    fn handle_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
+        for index in 0..batch.len() {
+            if batch.is_answerable(index) {
+                let (query, client, answer) = batch.get(index);
+                let handled = self.handle(query, client, now, Transport::Udp, answer);
+                batch.settle(index, handled);
+            }
+        }
+    }
 }
 
 impl<R: Respond> Handler for R {
@@ -55,5 +67,10 @@ impl<R: Respond> Handler for R {
         answer: &mut Vec<u8>,
     ) -> Handled {
         Handled::Done(self.respond(query, client, now, transport, answer))
+    }
+
+    #[inline]
+    fn handle_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
+        self.respond_batch(now, batch);
     }
 }

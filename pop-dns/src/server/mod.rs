@@ -3,7 +3,13 @@
 //! What is answered is not decided here: a [`Respond`] takes octets and returns octets. What is *not* answered is:
 //! packets from port 0 or 53, which would bounce between two servers for ever.
 
+mod batch;
+mod counters;
 mod handler;
+#[cfg(target_os = "linux")]
+mod mmsg;
+#[cfg(not(target_os = "linux"))]
+mod single;
 mod stream;
 mod tcp;
 mod udp;
@@ -11,24 +17,27 @@ mod udp;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::{Authority, Outcome, Rcode, Timestamp, Transport};
+use self::udp::Workers;
+use crate::{Authority, Outcome, Timestamp, Transport};
 
+pub use batch::Batch;
+pub use counters::{Counters, Counts};
 pub use handler::{Handled, Handler, Later};
 pub use stream::{IDLE, PIPELINED_MAX};
 pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_PREFIX_MAX};
 pub use udp::LATER_MAX;
 
-/// Answers queries at once: octets in, octets out. Called on the serving tasks, so it must not wait for anything; what
-/// has to is a [`Handler`].
+/// Answers queries at once: octets in, octets out. Called on the serving threads, so it must not wait for anything; what
+/// has to is a [`Handler`]. `now` counts from 1970.
 pub trait Respond: Send + Sync + 'static {
     /// Answers `query` from `client` into `answer`, which is emptied first.
     fn respond(
@@ -39,6 +48,17 @@ pub trait Respond: Send + Sync + 'static {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Outcome;
+
+    /// Answers datagrams that came together, one after the other unless the responder knows better.
+    fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
+        for index in 0..batch.len() {
+            if batch.is_answerable(index) {
+                let (query, client, answer) = batch.get(index);
+                let outcome = self.respond(query, client, now, Transport::Udp, answer);
+                batch.settle(index, Handled::Done(outcome));
+            }
+        }
+    }
 }
 
 impl Respond for Authority {
@@ -82,12 +102,18 @@ impl Respond for Swap {
     ) -> Outcome {
         self.0.load().respond(query, client, now, transport, answer)
     }
+
+    fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
+        // One look at what is current serves the whole batch.
+        self.0.load().respond_batch(now, batch);
+    }
 }
 
 /// A server bound to an address, UDP and TCP on the same port.
 #[derive(Debug)]
 pub struct Server {
-    udp: UdpSocket,
+    /// One for each worker.
+    udp: Vec<UdpSocket>,
     tcp: TcpListener,
     address: SocketAddr,
 }
@@ -113,7 +139,8 @@ impl std::error::Error for BindError {
 }
 
 impl Server {
-    /// Binds UDP and TCP. With port 0 both get the same free one.
+    /// Binds UDP and TCP. With port 0 both get the same free one. Datagrams are served by one thread; for more there is
+    /// [`workers`](Self::workers).
     ///
     /// # Errors
     /// [`BindError`] names the address.
@@ -122,15 +149,28 @@ impl Server {
         let mut last = None;
         // A free UDP port may be taken for TCP: then try another. Sixteen times unlucky is no luck problem.
         for _ in 0..16 {
-            let udp = UdpSocket::bind(address).await.map_err(failed)?;
+            let udp = udp::bind(address).map_err(failed)?;
             let bound = udp.local_addr().map_err(failed)?;
             match TcpListener::bind(bound).await {
-                Ok(tcp) => return Ok(Self { udp, tcp, address: bound }),
+                Ok(tcp) => return Ok(Self { udp: vec![udp], tcp, address: bound }),
                 Err(error) if address.port() != 0 => return Err(failed(error)),
                 Err(error) => last = Some(error),
             }
         }
         Err(failed(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into())))
+    }
+
+    /// Serves datagrams on so many threads, each with a socket of its own (SO_REUSEPORT).
+    ///
+    /// # Errors
+    /// [`BindError`] where the system does not give another socket for the same address.
+    pub fn workers(mut self, workers: NonZeroUsize) -> Result<Self, BindError> {
+        let address = self.address;
+        self.udp.truncate(workers.get());
+        while self.udp.len() < workers.get() {
+            self.udp.push(udp::bind(address).map_err(|source| BindError { address, source })?);
+        }
+        Ok(self)
     }
 
     /// The address that is really bound.
@@ -148,83 +188,44 @@ impl Server {
     ) {
         let (stop, stopped) = watch::channel(());
         let handler = Arc::new(handler);
-        let started = tokio::time::Instant::now();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(udp::serve(
-            self.udp,
-            Arc::clone(&handler),
-            Arc::clone(&counters),
-            started,
-            stopped.clone(),
-        ));
-        tasks.spawn(tcp::serve(self.tcp, handler, counters, started, stopped));
+        let started = Clock::start();
+        let workers = Workers::start(self.udp, &handler, &counters, started);
+        if let Err(error) = &workers {
+            tracing::error!(address = %self.address, %error, "no thread for UDP");
+        }
+        let streams = tokio::spawn(tcp::serve(self.tcp, handler, counters, started, stopped));
         shutdown.await;
         drop(stop);
-        while tasks.join_next().await.is_some() {}
+        if let Ok(workers) = workers {
+            workers.stop().await;
+        }
+        let _ = streams.await;
     }
 }
 
-fn since(started: tokio::time::Instant) -> Timestamp {
-    Timestamp::ZERO.saturating_add(started.elapsed())
+/// Nanoseconds since 1970, from a clock that never steps back: the wall clock is read once.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    offset: Timestamp,
+    start: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { offset: Timestamp::ZERO.saturating_add(since_1970), start: Instant::now() }
+    }
+
+    fn now(self) -> Timestamp {
+        self.offset.saturating_add(self.start.elapsed())
+    }
+}
+
+fn since(started: Clock) -> Timestamp {
+    started.now()
 }
 
 /// Whether a packet from there may be answered at all.
 fn answerable(peer: SocketAddr) -> bool {
     !matches!(peer.port(), 0 | 53)
-}
-
-/// What a server has done so far. Counters and nothing else: relaxed, and read one by one.
-#[derive(Debug, Default)]
-pub struct Counters {
-    udp: AtomicU64,
-    tcp: AtomicU64,
-    silent: AtomicU64,
-    refused_connections: AtomicU64,
-    /// By response code: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, others.
-    rcodes: [AtomicU64; 7],
-}
-
-/// A reading of [`Counters`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Queries by UDP.
-    pub udp: u64,
-    /// Queries by TCP.
-    pub tcp: u64,
-    /// What was no query, or came from where nothing may be sent.
-    pub silent: u64,
-    /// Connections closed because there were too many.
-    pub refused_connections: u64,
-    /// Answers with NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, and all others.
-    pub rcodes: [u64; 7],
-}
-
-impl Counters {
-    /// All of them now.
-    #[must_use]
-    pub fn read(&self) -> Counts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            udp: read(&self.udp),
-            tcp: read(&self.tcp),
-            silent: read(&self.silent),
-            refused_connections: read(&self.refused_connections),
-            rcodes: std::array::from_fn(|index| read(&self.rcodes[index])),
-        }
-    }
-
-    fn count(&self, transport: Transport, outcome: Outcome) {
-        let by_transport = if transport == Transport::Udp { &self.udp } else { &self.tcp };
-        by_transport.fetch_add(1, Ordering::Relaxed);
-        self.count_outcome(outcome);
-    }
-
-    fn count_outcome(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Silent => self.silent.fetch_add(1, Ordering::Relaxed),
-            Outcome::Answered(Rcode(code)) => {
-                self.rcodes[usize::from(code.min(6))].fetch_add(1, Ordering::Relaxed)
-            }
-        };
-    }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::udp::outcome_of;
-use super::{Counters, Handled, Handler, since};
+use super::{Clock, Counters, Handled, Handler, since};
 use crate::{Frame, Outcome, Transport, first_frame, frame_length};
 
 /// How long a connection may take for its next whole query, and for taking our answers.
@@ -25,7 +25,7 @@ const READ_OCTETS: usize = 512;
 pub(super) struct Serving<'s, H> {
     pub(super) handler: &'s H,
     pub(super) counters: &'s Counters,
-    pub(super) started: Instant,
+    pub(super) started: Clock,
     pub(super) client: IpAddr,
     pub(super) transport: Transport,
 }
@@ -64,7 +64,7 @@ where
         tokio::select! {
             Some(answer) = connection.waiting.join_next(), if !connection.waiting.is_empty() => {
                 let answer = answer.ok().flatten();
-                serving.counters.count(serving.transport, outcome_of(answer.as_deref()));
+                serving.counters.count_stream(outcome_of(answer.as_deref()));
                 if let Some(answer) = answer {
                     append(&mut connection.out, &answer)?;
                 }
@@ -119,7 +119,7 @@ impl Connection {
                 serving.handler.handle(message, serving.client, now, serving.transport, &mut answer);
             match handled {
                 Handled::Done(outcome) => {
-                    serving.counters.count(serving.transport, outcome);
+                    serving.counters.count_stream(outcome);
                     if outcome == Outcome::Silent || append(&mut self.out, &answer).is_err() {
                         progress = Progress::End;
                         break;
@@ -150,7 +150,7 @@ pub(super) async fn serve_for<S, H>(
     stream: S,
     handler: Arc<H>,
     counters: Arc<Counters>,
-    started: Instant,
+    started: Clock,
     (client, transport): (IpAddr, Transport),
     mut stopped: watch::Receiver<()>,
 ) where

@@ -9,9 +9,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::{Counters, Handler, answerable, stream};
+use super::{Clock, Counters, Handler, answerable, stream};
 use crate::Transport;
 
 /// Connections at once.
@@ -29,7 +28,7 @@ pub(super) async fn serve<H: Handler>(
     listener: TcpListener,
     handler: Arc<H>,
     counters: Arc<Counters>,
-    started: Instant,
+    started: Clock,
     mut stopped: watch::Receiver<()>,
 ) {
     let mut connections = JoinSet::new();
