@@ -19,5 +19,7 @@ pub use selector::{
     SelectorBuilder, Snapshot,
 };
 pub use site::{AdminState, Location, MapError, SITES_MAX, Site, SiteId, SiteMap};
-pub use table::{PrefixSnapshot, PrefixTable};
+pub use table::{
+    LiveTable, PrefixSnapshot, PrefixTable, RangeError, ScopedSnapshot, VALUES_MAX, prefixes_of_range,
+};
 pub use time::Timestamp;

@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use pop_route::{
-    AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Prefix, PrefixTable, Reason, Selector,
-    Site, SiteMap, Timestamp,
+    AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Reason, Selector, Site, SiteMap,
+    Timestamp,
 };
-use proptest::prelude::*;
 
 fn place(latitude: f64, longitude: f64) -> Location {
     Location::new(latitude, longitude).unwrap()
@@ -138,32 +137,4 @@ fn maps_that_cannot_be_say_why() {
     let site = |name: &str| Site::new(name, place(0.0, 0.0)).admin(AdminState::Up);
     assert_eq!(SiteMap::new([site("A"), site("A")]), Err(MapError::Duplicate { name: "A".into() }));
     assert_eq!(SiteMap::new([]), Err(MapError::Count { sites: 0 }));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Every address inside the scope has the same match, and one bit less would be wrong. Exhaustive over a /20.
-    #[test]
-    fn scopes_are_exact(
-        prefixes in prop::collection::vec((0_u32..4096, 20_u8..=32), 0..12),
-        asked in 0_u32..4096,
-    ) {
-        let base = 0x0a00_0000_u32;
-        let address = |offset: u32| IpAddr::V4(Ipv4Addr::from_bits(base + offset));
-        let table: PrefixTable<usize> = prefixes
-            .iter()
-            .enumerate()
-            .map(|(value, &(offset, length))| (Prefix::new(address(offset), length).unwrap(), value))
-            .collect();
-        let snapshot = table.snapshot();
-        let scope = snapshot.scope(address(asked));
-        let found = snapshot.longest(address(asked));
-        let uniform = |length: u8| {
-            let block = Prefix::new(address(asked), length).unwrap();
-            (0..4096).map(address).filter(|&other| block.contains(other)).all(|other| snapshot.longest(other) == found)
-        };
-        prop_assert!(scope < 20 || uniform(scope));
-        prop_assert!(scope <= 20 || !uniform(scope - 1), "/{} holds as well", scope - 1);
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Candidate, ClientFacts, Control, Fate, Reason};
 use crate::rtt::Estimate;
-use crate::{AdminState, Location, Prefix, PrefixSnapshot, PrefixTable, SiteId, SiteMap};
+use crate::{AdminState, Location, Prefix, PrefixTable, ScopedSnapshot, SiteId, SiteMap};
 
 /// Milliseconds of round trip for each kilometre of great circle: light in glass needs 0.01, real paths wind by about
 /// a third.
@@ -16,7 +16,8 @@ const MILLIS_MIN: f64 = 4.0;
 /// Rankings for every class of clients, immutable.
 #[derive(Debug)]
 pub struct Snapshot {
-    table: PrefixSnapshot<usize>,
+    table: ScopedSnapshot<usize>,
+    known: crate::PrefixSnapshot<()>,
     classes: Vec<Class>,
 }
 
@@ -38,7 +39,9 @@ impl Snapshot {
             table.insert(prefix, classes.len());
             classes.push(Class::rank(Some(prefix), candidates(&sites, control, Some(prefix))));
         }
-        Self { table: table.snapshot(), classes }
+        let known =
+            control.clients.keys().map(|&prefix| (prefix, ())).collect::<PrefixTable<()>>().snapshot();
+        Self { table: table.scoped_snapshot(), known, classes }
     }
 
     pub(crate) fn class(&self, class: usize) -> &Class {
@@ -46,13 +49,13 @@ impl Snapshot {
     }
 
     pub(crate) fn prefix_of(&self, client: IpAddr) -> Option<Prefix> {
-        self.table.longest(client).map(|(prefix, _)| prefix)
+        self.known.longest(client).map(|(prefix, ())| prefix)
     }
 
     /// The class of a client, and the length of the shortest prefix around it in which the class is the same.
     pub(crate) fn look_up(&self, client: IpAddr) -> (usize, u8) {
-        let class = self.table.longest(client).map_or(0, |(_, &class)| class);
-        (class, self.table.scope(client))
+        let (class, scope) = self.table.get(client);
+        (class.copied().unwrap_or(0), scope)
     }
 }
 
