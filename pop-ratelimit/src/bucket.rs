@@ -1,13 +1,27 @@
 //! One bucket: one atomic word.
 
-use crate::sync::{AtomicU64, Ordering};
-use crate::virtual_time::VirtualTime;
-use crate::{Decision, Quota, Timestamp};
+use core::time::Duration;
 
-/// A lock-free token bucket: the theoretical arrival time of [GCRA](crate) in one word, in tokens.
+use crate::reservation::{Booking, Reservation};
+use crate::sync::{AtomicU64, Ordering, Padded};
+use crate::timeline::Timeline;
+use crate::virtual_time::{Budget, VirtualTime};
+use crate::{Decision, Quota, QuotaError, Timestamp};
+
+/// A tick is one to two nanoseconds, or 2⁻²⁴ of a token where tokens are slow. At a billion units a second stamps
+/// of 146 years do not wrap; only rates above that do, after 34 years or more.
+pub(crate) const BUDGET: Budget = Budget {
+    shift_max: 24,
+    fine_per_second: 30,
+    coarse_per_second: 34,
+    burst_units: 60,
+    live_per_second: 36,
+};
+
+/// A lock-free token bucket: the theoretical arrival time of GCRA in one word, in tokens.
 ///
-/// Over **every** interval of length `t` at most `burst + rate × t` tokens pass. A clock that steps back refills
-/// nothing; one that jumps ahead refills at most the burst.
+/// Over **every** interval of length `t` at most `burst + rate × t` tokens pass, to within one tick (a nanosecond
+/// or two). A clock that steps back refills nothing; one that jumps ahead refills at most the burst.
 ///
 /// ```
 /// use core::time::Duration;
@@ -23,48 +37,56 @@ use crate::{Decision, Quota, Timestamp};
 /// ```
 #[derive(Debug)]
 pub struct TokenBucket {
-    time: VirtualTime,
+    timeline: Timeline,
     /// The TAT, in units of virtual time. `V(start)` at first: a full bucket.
-    arrival: AtomicU64,
+    arrival: Padded<AtomicU64>,
+    /// The highest `V` at which a granted reservation will have been used; see [`TokenBucket::give_back`]. Written
+    /// by reservations that wait, and by nothing else.
+    promised: AtomicU64,
 }
 
 impl TokenBucket {
     /// A full bucket.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { time: VirtualTime::new(quota), arrival: AtomicU64::new(0) }
+        Self {
+            timeline: Timeline::new(quota, BUDGET),
+            arrival: Padded(AtomicU64::new(0)),
+            promised: AtomicU64::new(0),
+        }
     }
 
-    /// The quota it was made with.
+    /// The quota in force.
     #[must_use]
-    pub const fn quota(&self) -> Quota {
-        self.time.quota()
+    pub fn quota(&self) -> Quota {
+        self.timeline.current().quota
     }
 
-    /// Takes `cost` tokens at `now`, or says when they would be there. A cost of zero passes always.
+    /// Takes `cost` tokens at `now`, or says when they would be there. A cost of zero passes unless the bucket owes
+    /// more than its burst.
     ///
-    /// Lock-free: a lost compare-and-swap means that another caller was served. No allocation; one clock-free
-    /// multiplication, one load, one swap.
+    /// Lock-free: a lost compare-and-swap means that another caller was served. No allocation; a multiplication, a
+    /// load and a swap. A caller that does not read the time of a denial does not pay for it.
     #[inline]
     pub fn check_at(&self, now: Timestamp, cost: u64) -> Decision {
-        let Some(cost) = self.time.cost(cost) else { return self.time.never() };
-        let virtual_now = self.time.at(now);
-        // Relaxed throughout: the word is all there is, no other memory is published by it, and each location's
-        // modification order alone makes the sum of grants come out right.
-        let mut arrival = self.arrival.load(Ordering::Relaxed);
+        let time = self.timeline.current();
+        let Some(cost) = time.cost(cost) else { return time.never() };
+        let virtual_now = time.at(now);
+        // Relaxed throughout: the word is all there is, no other memory is published by it, and its modification
+        // order alone makes the sum of grants come out right.
+        let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let debt = self.debt(arrival, virtual_now);
-            let after = debt + cost;
-            if after > self.time.burst_units() {
-                return self.time.limited(after - self.time.burst_units());
+            let after = debt(arrival, virtual_now) + cost;
+            if after > time.burst_units {
+                return time.limited(after - time.burst_units);
+            }
+            let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
+            if cost == 0 {
+                return allowed;
             }
             let next = virtual_now.wrapping_add(after);
-            match self.arrival.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    return Decision::Allowed {
-                        remaining: self.time.whole_tokens(self.time.burst_units() - after),
-                    };
-                }
+            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return allowed,
                 Err(current) => arrival = current,
             }
         }
@@ -72,41 +94,159 @@ impl TokenBucket {
 
     /// What [`check_at`](Self::check_at) would answer, without taking anything.
     pub fn peek_at(&self, now: Timestamp, cost: u64) -> Decision {
-        let Some(cost) = self.time.cost(cost) else { return self.time.never() };
-        let after = self.debt(self.arrival.load(Ordering::Relaxed), self.time.at(now)) + cost;
-        if after > self.time.burst_units() {
-            return self.time.limited(after - self.time.burst_units());
+        let time = self.timeline.current();
+        let Some(cost) = time.cost(cost) else { return time.never() };
+        let after = debt(self.arrival.0.load(Ordering::Relaxed), time.at(now)) + cost;
+        if after > time.burst_units {
+            return time.limited(after - time.burst_units);
         }
-        Decision::Allowed { remaining: self.time.whole_tokens(self.time.burst_units() - after) }
+        Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) }
     }
 
-    /// Gives back `cost` tokens that were taken and not used. What the clock has refilled meanwhile is not
-    /// refilled twice: the bucket is never fuller than full.
-    pub fn refund_at(&self, now: Timestamp, cost: u64) {
-        let Some(cost) = self.time.cost(cost) else { return };
-        let virtual_now = self.time.at(now);
-        let mut arrival = self.arrival.load(Ordering::Relaxed);
+    /// Takes `cost` tokens now for use later: the moment at which they will be there is the reservation's
+    /// [`ready_at`](Reservation::ready_at), and later reservations get later moments (first come, first served).
+    /// Refused if that moment is more than `wait_max` away.
+    ///
+    /// The bound over every interval holds for the moments at which reservations are ready.
+    pub fn reserve_at(&self, now: Timestamp, cost: u64, wait_max: Duration) -> Booking<'_> {
+        let time = self.timeline.current();
+        let Some(units) = time.cost(cost) else { return Booking::Refused(time.never()) };
+        let virtual_now = time.at(now);
+        let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let debt = self.debt(arrival, virtual_now);
-            if debt == 0 {
-                return;
+            let after = debt(arrival, virtual_now) + units;
+            let missing = after.saturating_sub(time.burst_units);
+            let wait = match (missing, time.wait(missing)) {
+                (0, _) => Duration::ZERO,
+                (_, Some(wait)) if wait <= wait_max && after < 1 << 62 => wait,
+                _ => return Booking::Refused(time.limited(missing)),
+            };
+            if missing > 0 {
+                // Before the charge, so that whoever sees the charge in a refund sees the promise too. If the
+                // charge then fails, the promise stays too high, and refunds give back less.
+                self.promise(virtual_now.wrapping_add(missing + units));
             }
-            let next = virtual_now.wrapping_add(debt.saturating_sub(cost));
-            match self.arrival.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
+            let tail = virtual_now.wrapping_add(after);
+            // Release and Acquire: a refund that reads this word also reads the promise made before it.
+            match self.arrival.0.compare_exchange_weak(arrival, tail, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => {
+                    return Booking::Reserved(Reservation::new(self, tail, cost, now.saturating_add(wait)));
+                }
+                Err(current) => arrival = current,
+            }
+        }
+    }
+
+    /// Gives back `cost` tokens that were taken at `charged` and not used.
+    ///
+    /// What the rate has brought since `charged` is not given back: those tokens may have been refilled already,
+    /// and giving them twice would break the bound (burst 1 and 1 a second: taken at 0 s, another taken at 1 s;
+    /// a refund of the first at 1 s must not let a third pass). A [`Reservation`] knows its place in the queue and
+    /// gets back more; prompt refunds get back all. `now` must be no earlier than the stamps of other callers.
+    pub fn refund_at(&self, now: Timestamp, charged: Timestamp, cost: u64) {
+        let time = self.timeline.current();
+        let units = time.units(cost);
+        let tail = time.at(charged).wrapping_add(units);
+        self.give_back(&time, Some(time.at(now)), tail, units, GiveBack::Bounded);
+    }
+
+    /// Takes `cost` tokens even if they are not there: for costs that have been spent already. The bucket may owe
+    /// more than its burst afterwards, and refuses until that is paid.
+    pub fn charge_anyway_at(&self, now: Timestamp, cost: u64) {
+        let time = self.timeline.current();
+        let virtual_now = time.at(now);
+        let units = time.units(cost);
+        let mut arrival = self.arrival.0.load(Ordering::Relaxed);
+        while units > 0 {
+            let after = (debt(arrival, virtual_now) + units).min(1 << 62);
+            let next = virtual_now.wrapping_add(after);
+            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(current) => arrival = current,
             }
         }
     }
 
-    /// Units owed at `virtual_now`. A word from the future beyond any possible debt is one from long ago.
-    #[inline]
-    fn debt(&self, arrival: u64, virtual_now: u64) -> u64 {
-        let ahead = arrival.wrapping_sub(virtual_now);
-        // A clock that steps back by `s` sees a debt larger than the burst by what `s` refilled. Up to half of
-        // the space that counts as debt (and denies); beyond it the word is old.
-        if ahead <= u64::MAX / 2 { ahead } else { 0 }
+    /// Tokens owed at `now`, rounded up: what a new bucket must [`charge_anyway_at`](Self::charge_anyway_at) to stand
+    /// where this one stands.
+    #[must_use]
+    pub fn owed_at(&self, now: Timestamp) -> u64 {
+        let time = self.timeline.current();
+        let debt = debt(self.arrival.0.load(Ordering::Relaxed), time.at(now));
+        time.whole_tokens(debt) + u64::from(!debt.is_multiple_of(time.token_units()))
     }
+
+    /// Another quota from `now` on. What is owed stays owed, so there is no fresh burst; calls under way are judged
+    /// by one quota or the other.
+    ///
+    /// # Errors
+    /// [`QuotaError::Live`] if the new rate is thousands of times the first one.
+    pub fn set_quota_at(&self, quota: Quota, now: Timestamp) -> Result<(), QuotaError> {
+        self.timeline.set(quota, now)
+    }
+
+    /// Lowers the TAT for a charge of `units` that left it at `tail`.
+    ///
+    /// Removing a charge from the past is safe as far as it still lies in the future: `min(units, tail − V(now))`.
+    /// For while the TAT was above `V(now)`, every later charge was simply added, and would have been added to a
+    /// lower TAT just as well. And it must not undercut a reservation that waits: that one will use its tokens when
+    /// it was told to, whatever happens before, so the TAT stays at or above `promised`.
+    ///
+    /// A charge that is the last one is undone whole, without a clock: it is as if nobody had come.
+    pub(crate) fn give_back(
+        &self,
+        time: &VirtualTime,
+        virtual_now: Option<u64>,
+        tail: u64,
+        units: u64,
+        mode: GiveBack,
+    ) {
+        // Acquire pairs with the Release of a reservation, see there.
+        let mut arrival = self.arrival.0.load(Ordering::Acquire);
+        loop {
+            let next = if arrival == tail && mode == GiveBack::LastIsWhole {
+                arrival.wrapping_sub(units)
+            } else {
+                let Some(virtual_now) = virtual_now else { return };
+                let debt = debt(arrival, virtual_now);
+                let due = units.min(self::debt(tail, virtual_now));
+                let floor = self::debt(self.promised.load(Ordering::Relaxed), virtual_now);
+                let after = debt.saturating_sub(due).max(floor);
+                if after >= debt {
+                    return;
+                }
+                virtual_now.wrapping_add(after)
+            };
+            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(current) => arrival = current,
+            }
+        }
+    }
+
+    pub(crate) fn time(&self) -> VirtualTime {
+        self.timeline.current()
+    }
+
+    fn promise(&self, until: u64) {
+        let mut promised = self.promised.load(Ordering::Relaxed);
+        while debt(until, promised) > 0 {
+            // Relaxed: the Release of the charge that follows publishes it.
+            match self.promised.compare_exchange_weak(promised, until, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(current) => promised = current,
+            }
+        }
+    }
+}
+
+/// Whether the last charge may be undone without regard to the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GiveBack {
+    /// The tail is exact.
+    LastIsWhole,
+    /// The tail is only a lower bound.
+    Bounded,
 }
 
 #[cfg(feature = "std")]
@@ -116,4 +256,29 @@ impl TokenBucket {
     pub fn check(&self, cost: u64) -> Decision {
         self.check_at(crate::now(), cost)
     }
+
+    /// [`peek_at`](Self::peek_at) by the process clock.
+    pub fn peek(&self, cost: u64) -> Decision {
+        self.peek_at(crate::now(), cost)
+    }
+
+    /// [`reserve_at`](Self::reserve_at) by the process clock.
+    pub fn reserve(&self, cost: u64, wait_max: Duration) -> Booking<'_> {
+        self.reserve_at(crate::now(), cost, wait_max).with_process_clock()
+    }
+
+    /// [`set_quota_at`](Self::set_quota_at) by the process clock.
+    ///
+    /// # Errors
+    /// [`QuotaError::Live`] if the new rate is thousands of times the first one.
+    pub fn set_quota(&self, quota: Quota) -> Result<(), QuotaError> {
+        self.set_quota_at(quota, crate::now())
+    }
+}
+
+/// Units owed at `virtual_now`. Half of the space is future and counts as debt, half is past and means "full".
+#[inline]
+pub(crate) const fn debt(arrival: u64, virtual_now: u64) -> u64 {
+    let ahead = arrival.wrapping_sub(virtual_now);
+    if ahead <= u64::MAX / 2 { ahead } else { 0 }
 }

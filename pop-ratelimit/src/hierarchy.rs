@@ -28,7 +28,7 @@ impl Level for TokenBucket {
     }
 
     fn refund_at(&self, now: Timestamp, cost: u64) {
-        Self::refund_at(self, now, cost);
+        Self::refund_at(self, now, now, cost);
     }
 }
 
@@ -42,7 +42,9 @@ impl<K: core::hash::Hash + ?Sized> Level for (&crate::KeyedLimiter<K>, &K) {
         self.0.check_at(self.1, now, cost)
     }
 
-    fn refund_at(&self, _now: Timestamp, _cost: u64) {}
+    fn refund_at(&self, now: Timestamp, cost: u64) {
+        self.0.refund_at(self.1, now, now, cost);
+    }
 }
 
 /// The answer of a [`Hierarchy`].

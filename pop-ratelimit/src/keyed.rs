@@ -1,58 +1,65 @@
 //! A bucket for every key, in memory that never grows.
 //!
-//! The table is an array of cache lines, eight slots a line. A key hashes (with a secret) to one line and to a
-//! 16-bit tag; a slot is one word: the tag and the key's theoretical arrival time (TAT, see `virtual_time`).
+//! The table is an array of cache lines, eight slots a line. A key hashes (with a secret) to one line, to a place in
+//! it, and to a 14-bit tag; a slot is one word with the tag, the key's theoretical arrival time (TAT) as a high
+//! mark, and the credit that refunds left (see `slot`).
 //!
 //! ```text
 //! check(key, n):
-//!   scan the line for a slot with the key's tag whose debt is not over
-//!   found:      the usual check on its TAT, by compare-and-swap
-//!   not found:  take the slot with the smallest TAT of the line (ties: the lowest index)
-//!               its debt is over  → the newcomer starts with none; a full bucket *is* a free slot
-//!               all are in debt   → the newcomer starts with the victim's debt
+//!   look at the key's place, then at the whole line, for the key's tag
+//!   found:      owed = high mark − credit − V(now); passes if owed + n ≤ burst, by compare-and-swap
+//!   not found:  take the slot with the smallest high mark of the line (ties: the first from the key's place)
+//!               it has passed   → the newcomer owes nothing; a full bucket *is* a free slot
+//!               all lie ahead   → the newcomer owes what the victim's high mark says
+//! refund(key, n): adds to the credit of the key's own slot; the high mark stays
 //! ```
 //!
-//! **No key is ever over-admitted**, with any number of keys in any order:
-//! - TATs in a line only grow. A victim was the smallest, so whoever comes back finds every TAT of its line at or
-//!   above the one it left: either its debt is really over, or it inherits at least what it owed. Forgetting
-//!   therefore never forgives.
-//! - No key is ever in two slots. Inserting replaces the smallest TAT by compare-and-swap. Since the others only
-//!   grew since they were read, the victim is the true minimum at that instant; two inserters of one key that did
-//!   not see each other would have to have replaced two different minima while both stood, a contradiction.
-//! - Two keys with one tag in one line share a bucket: fewer pass, never more. The chance is 7 in 65,536 at most.
+//! **No key is ever over-admitted**, with any number of keys in any order, refunds included:
+//! - *High marks in a line only grow.* A charge leaves `max(high mark, new TAT)`, a refund leaves it alone, and a
+//!   newcomer starts at the victim's. A victim had the smallest, so whoever comes back finds every high mark of its
+//!   line at or above the one it left: either its debt is really over, or it inherits at least what it owed.
+//!   Forgetting never forgives, and credit belongs to the key in the slot and dies with it.
+//! - *No key is ever in two slots.* Say A puts a key into slot i where it replaced the mark a, and B puts the same key
+//!   into slot j where it replaced b, and neither saw the other's. A saw in j no more than b (marks only grow, and
+//!   what B wrote would have shown the tag) and chose i, so a ≤ b; likewise b ≤ a. With a = b both saw the tie
+//!   and chose the same slot, since ties go by an order that depends on the key alone.
+//! - *A returning key never misses its own line's growth.* If D puts a key back while E evicts it elsewhere, then
+//!   either D saw the tag, or E's swap happens before D's look (Acquire reads what Release wrote), and the marks
+//!   that E compared with are behind those that D sees.
+//! - *Refunds remove no more than still lies ahead*: `cost − (V(now) − V(charged))`, the argument of
+//!   [`TokenBucket::refund_at`](crate::TokenBucket::refund_at); rounding of credits is downwards.
+//! - Two keys with one tag in one line share a bucket: fewer pass, never more. The chance is 7 in 16,384 at most.
 //!
-//! For that reason there is no refund here: a TAT that fell would break both proofs.
+//! Marks of two rates do not compare, so a table has one quota; classes of quotas are tables side by side
+//! ([`KeyedClasses`](crate::KeyedClasses)).
 
 use core::hash::Hash;
 use core::marker::PhantomData;
 use std::boxed::Box;
-use std::vec::Vec;
 
 use ahash::RandomState;
 
+use crate::slot::{self, Scheme, TAT_MASK};
 use crate::sync::{AtomicU64, Ordering};
+use crate::timeline::Timeline;
 use crate::virtual_time::VirtualTime;
-use crate::{Decision, Quota, Timestamp};
+use crate::{Decision, Quota, QuotaError, Timestamp};
 
 /// Slots in a line: eight words, one cache line.
 pub const SLOTS_PER_LINE: usize = 8;
-const TAT_BITS: u32 = 48;
-const TAT_MASK: u64 = (1 << TAT_BITS) - 1;
-/// 2²⁰ units a second: a microsecond at worst where tokens are slow; 48 bits of them last eight years.
-const UNITS_PER_SECOND_LOG2: u32 = 20;
-/// A burst takes at most 2⁴⁰ units of the 2⁴⁸, so that an old TAT is told from a debt.
-const BURST_UNITS_LOG2: u32 = 40;
-/// No debt reaches further ahead; what does is a TAT from before the wrap.
-const DEBT_UNITS_MAX: i64 = 2 << BURST_UNITS_LOG2;
 
 #[repr(align(64))]
 #[derive(Debug)]
-struct Line([AtomicU64; SLOTS_PER_LINE]);
+pub(crate) struct Line(pub(crate) [AtomicU64; SLOTS_PER_LINE]);
 
 /// A limiter with a bucket for each key, all of one [`Quota`], in fixed memory.
 ///
 /// Lock-free; one cache line is read per check, and one word of it written when the check passes. Nothing is
 /// allocated after construction. Memory is exactly `64 × lines` bytes.
+///
+/// Stamps count in ticks: of four to eight microseconds for quotas up to 262,144 tokens a second, of one token's time
+/// above that, of `2^k` tokens' time above four million (costs then round up to `2^k` tokens and the burst down, see
+/// [`quota`](Self::quota)). The bound over every interval holds to within one tick.
 ///
 /// **Sizing.** A key occupies a slot only while it owes something, at most `burst / rate` seconds after its last
 /// cost. A flood of `p` packets a second with a fresh key each keeps `p × cost / rate` slots busy: a million a
@@ -71,9 +78,11 @@ struct Line([AtomicU64; SLOTS_PER_LINE]);
 /// assert!(limiter.memory_bytes() <= 1 << 20);
 /// ```
 pub struct KeyedLimiter<K: ?Sized> {
-    time: VirtualTime,
-    lines: Box<[Line]>,
+    pub(crate) timeline: Timeline,
+    pub(crate) lines: Box<[Line]>,
+    scheme: Scheme,
     hasher: RandomState,
+    pub(crate) seeds: [u64; 4],
     /// Newcomers that had to inherit a debt. A counter and nothing else; written only when that happens.
     inherited: AtomicU64,
     keys: PhantomData<fn(&K)>,
@@ -89,22 +98,39 @@ impl<K: ?Sized> core::fmt::Debug for KeyedLimiter<K> {
     }
 }
 
+/// The slot that a key would use, as it was seen.
+struct Found<'a> {
+    slot: &'a AtomicU64,
+    word: u64,
+    /// Whether it is the key's own.
+    own: bool,
+}
+
+/// Where a key lives.
+struct Place<'a> {
+    line: &'a Line,
+    first: usize,
+    tag: u64,
+}
+
 impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// A limiter in at most `memory_bytes` bytes (but at least one line of 64), every bucket full. The hash is
     /// keyed with fresh random bits, so nobody outside can choose keys that meet in one line.
     #[must_use]
     pub fn new(quota: Quota, memory_bytes: usize) -> Self {
-        Self::with_hasher(quota, memory_bytes, RandomState::new())
+        let random = RandomState::new();
+        let seeds = core::array::from_fn(|index| random.hash_one(index));
+        Self::with_seeds(quota, memory_bytes / size_of::<Line>(), seeds)
     }
 
-    fn with_hasher(quota: Quota, memory_bytes: usize, hasher: RandomState) -> Self {
-        let lines = (memory_bytes / size_of::<Line>()).max(1);
-        let lines: Vec<Line> =
-            (0..lines).map(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))).collect();
+    pub(crate) fn with_seeds(quota: Quota, lines: usize, seeds: [u64; 4]) -> Self {
+        let timeline = Timeline::new(quota, slot::BUDGET);
         Self {
-            time: VirtualTime::with_budget(quota, UNITS_PER_SECOND_LOG2, BURST_UNITS_LOG2),
-            lines: lines.into_boxed_slice(),
-            hasher,
+            scheme: Scheme::new(&timeline.current()),
+            timeline,
+            lines: (0..lines.max(1)).map(|_| Line(core::array::from_fn(|_| AtomicU64::new(0)))).collect(),
+            hasher: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]),
+            seeds,
             inherited: AtomicU64::new(0),
             keys: PhantomData,
         }
@@ -115,58 +141,170 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Lock-free: a lost compare-and-swap means that another caller on this line was served.
     #[inline]
     pub fn check_at(&self, key: &K, now: Timestamp, cost: u64) -> Decision {
-        self.decide(key, now, cost, true)
+        self.decide(self.hash(key), now, cost, true)
     }
 
     /// What [`check_at`](Self::check_at) would answer, without taking anything.
+    #[inline]
     pub fn peek_at(&self, key: &K, now: Timestamp, cost: u64) -> Decision {
-        self.decide(key, now, cost, false)
+        self.decide(self.hash(key), now, cost, false)
     }
 
-    #[inline]
-    fn decide(&self, key: &K, now: Timestamp, cost: u64, charge: bool) -> Decision {
-        let Some(cost) = self.time.cost(cost) else { return self.time.never() };
-        let (line, tag) = self.place(key);
-        let virtual_now = self.time.at(now) & TAT_MASK;
-        loop {
-            let (index, word, own) = find(line, tag, virtual_now);
-            let ahead = ahead(word, virtual_now);
-            let debt = u64::try_from(ahead).unwrap_or(0);
-            let after = debt + cost;
-            if after > self.time.burst_units() {
-                return self.time.limited(after - self.time.burst_units());
+    /// Checks a batch of keys at one moment and calls `answer` with the index and the decision of each, in order.
+    ///
+    /// The lines of sixteen keys at a time are touched before the first of them is decided, so their cache misses
+    /// overlap.
+    pub fn check_batch_at<Q: core::borrow::Borrow<K>>(
+        &self,
+        keys: &[Q],
+        now: Timestamp,
+        cost: u64,
+        mut answer: impl FnMut(usize, Decision),
+    ) {
+        const GROUP: usize = 16;
+        for (group, keys) in keys.chunks(GROUP).enumerate() {
+            let mut hashes = [0; GROUP];
+            let mut touched = 0;
+            for (hash, key) in hashes.iter_mut().zip(keys) {
+                *hash = self.hash(key.borrow());
+                let place = self.place(*hash);
+                touched ^= place.line.0[place.first].load(Ordering::Relaxed);
             }
-            let remaining = self.time.whole_tokens(self.time.burst_units() - after);
-            if !charge || cost == 0 {
-                return Decision::Allowed { remaining };
-            }
-            let next = tag | (virtual_now.wrapping_add(after) & TAT_MASK);
-            // Relaxed: each word stands for itself; the proofs above need only that a word changes by one
-            // compare-and-swap after another.
-            if line.0[index].compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                if !own && debt > 0 {
-                    self.inherited.fetch_add(1, Ordering::Relaxed);
-                }
-                return Decision::Allowed { remaining };
+            // The loads above are for their effect on the cache; nothing may drop them.
+            core::hint::black_box(touched);
+            for (index, &hash) in hashes.iter().take(keys.len()).enumerate() {
+                answer(group * GROUP + index, self.decide(hash, now, cost, true));
             }
         }
     }
 
-    /// The line of a key and its tag, in the upper bits of the word.
+    /// Gives back `cost` tokens that `key` took at `charged` and did not use, less what the rate has brought since
+    /// (see [`TokenBucket::refund_at`](crate::TokenBucket::refund_at)).
+    ///
+    /// Exact for whole tokens in buckets of up to 63; otherwise rounded down to a sixty-fourth of the burst (the next
+    /// power of two), and at most 63 such quanta are outstanding. A key whose slot was taken meanwhile gets nothing.
+    pub fn refund_at(&self, key: &K, now: Timestamp, charged: Timestamp, cost: u64) {
+        let time = self.timeline.current();
+        let virtual_now = time.at(now) & TAT_MASK;
+        let elapsed = time.at(now).wrapping_sub(time.at(charged));
+        let elapsed = if elapsed <= u64::MAX / 2 { elapsed } else { 0 };
+        let due = time.units(cost).saturating_sub(elapsed);
+        let place = self.place(self.hash(key));
+        let horizon = Scheme::horizon(&time);
+        loop {
+            let found = find(&place, virtual_now, horizon);
+            let seen = self.scheme.see(found.word, virtual_now, horizon);
+            if !found.own || due == 0 || seen.high <= 0 {
+                return;
+            }
+            let owed = self.scheme.owed(seen).saturating_sub(due);
+            let next = self.scheme.word(place.tag, virtual_now, seen.high, owed);
+            if swap(found.slot, found.word, next) {
+                return;
+            }
+        }
+    }
+
     #[inline]
-    fn place(&self, key: &K) -> (&Line, u64) {
-        let hash = self.hasher.hash_one(key);
-        // The upper half picks the line by multiplication, the lowest sixteen bits are the tag: independent.
-        let index = ((u128::from(hash) * self.lines.len() as u128) >> 64) as usize;
-        (&self.lines[index], hash << TAT_BITS)
+    fn decide(&self, hash: u64, now: Timestamp, cost: u64, charge: bool) -> Decision {
+        let time = self.timeline.current();
+        let Some(cost) = time.cost(cost) else { return time.never() };
+        let virtual_now = time.at(now) & TAT_MASK;
+        let horizon = Scheme::horizon(&time);
+        let place = self.place(hash);
+        let slot = &place.line.0[place.first];
+        // Acquire pairs with the Release of `swap`: see the third point of the proof.
+        let word = slot.load(Ordering::Acquire);
+        if slot::has_tag(word, place.tag) {
+            let found = Found { slot, word, own: true };
+            if let Some(decision) = self.settle(&time, &place, &found, virtual_now, horizon, cost, charge) {
+                return decision;
+            }
+        }
+        self.decide_in_line(&time, &place, virtual_now, horizon, cost, charge)
+    }
+
+    /// The rarer half of [`decide`](Self::decide): not in its first place, or the first attempt lost a race.
+    fn decide_in_line(
+        &self,
+        time: &VirtualTime,
+        place: &Place<'_>,
+        virtual_now: u64,
+        horizon: i64,
+        cost: u64,
+        charge: bool,
+    ) -> Decision {
+        loop {
+            let found = find(place, virtual_now, horizon);
+            if let Some(decision) = self.settle(time, place, &found, virtual_now, horizon, cost, charge) {
+                return decision;
+            }
+        }
+    }
+
+    /// Decides on the slot that was found; `None` if its word has changed meanwhile.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // The state of one decision, in registers.
+    fn settle(
+        &self,
+        time: &VirtualTime,
+        place: &Place<'_>,
+        found: &Found<'_>,
+        virtual_now: u64,
+        horizon: i64,
+        cost: u64,
+        charge: bool,
+    ) -> Option<Decision> {
+        let seen = self.scheme.see(found.word, virtual_now, horizon);
+        let owed = if found.own { self.scheme.owed(seen) } else { u64::try_from(seen.high).unwrap_or(0) };
+        let after = owed + cost;
+        if after > time.burst_units {
+            return Some(time.limited(after - time.burst_units));
+        }
+        let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
+        if !charge || cost == 0 {
+            return Some(allowed);
+        }
+        let next = self.scheme.word(place.tag, virtual_now, seen.high, after);
+        if !swap(found.slot, found.word, next) {
+            return None;
+        }
+        if !found.own && owed > 0 {
+            self.inherited.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(allowed)
+    }
+
+    #[inline]
+    fn hash(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// The line of a hash, its first place in it, and its tag.
+    #[inline]
+    fn place(&self, hash: u64) -> Place<'_> {
+        // The upper bits pick the line by multiplication; the lowest seventeen are tag and place: independent for
+        // any table of less than 2^47 lines.
+        let line = ((u128::from(hash) * self.lines.len() as u128) >> 64) as usize;
+        let first = (hash >> (64 - slot::TAG_SHIFT)) as usize % SLOTS_PER_LINE;
+        Place { line: &self.lines[line], first, tag: slot::tag(hash) }
     }
 }
 
 impl<K: ?Sized> KeyedLimiter<K> {
-    /// The quota of every key.
+    /// The quota of every key. Above four million tokens a second its burst is rounded down to whole units.
     #[must_use]
-    pub const fn quota(&self) -> Quota {
-        self.time.quota()
+    pub fn quota(&self) -> Quota {
+        self.timeline.current().quota
+    }
+
+    /// Another quota for every key from `now` on, without touching the table: debts stay what they are in tokens, so
+    /// nobody gets a fresh burst.
+    ///
+    /// # Errors
+    /// [`QuotaError::Live`] if the new rate or burst is beyond what the table's resolution carries.
+    pub fn set_quota_at(&self, quota: Quota, now: Timestamp) -> Result<(), QuotaError> {
+        self.timeline.set(quota, now)
     }
 
     /// Newcomers so far that found their line full of debtors and inherited the smallest debt. Zero in a table of
@@ -181,6 +319,16 @@ impl<K: ?Sized> KeyedLimiter<K> {
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&*self.lines)
     }
+
+    /// How many slots are in debt at `now`, of how many. Reads the whole table.
+    #[must_use]
+    pub fn occupancy_at(&self, now: Timestamp) -> (usize, usize) {
+        let time = self.timeline.current();
+        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, Scheme::horizon(&time));
+        let words = self.lines.iter().flat_map(|line| &line.0);
+        let busy = words.filter(|word| slot::ahead(word.load(Ordering::Relaxed), virtual_now, horizon) > 0);
+        (busy.count(), self.lines.len() * SLOTS_PER_LINE)
+    }
 }
 
 #[cfg(feature = "std")]
@@ -192,32 +340,31 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     }
 }
 
-/// The key's own slot, or the one with the smallest TAT: index, word, and whether it is the key's own.
+/// Replaces a word that is still what it was.
 #[inline]
-fn find(line: &Line, tag: u64, virtual_now: u64) -> (usize, u64, bool) {
-    let mut smallest = (i64::MAX, 0, 0);
-    for (index, slot) in line.0.iter().enumerate() {
-        let word = slot.load(Ordering::Relaxed);
-        let ahead = ahead(word, virtual_now);
+fn swap(slot: &AtomicU64, word: u64, next: u64) -> bool {
+    // Release pairs with the Acquire loads of a line: whoever sees this word also sees what its writer had seen.
+    slot.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed).is_ok()
+}
+
+/// The key's own slot, or the one with the smallest high mark, the first from the key's place on.
+#[inline]
+fn find<'a>(place: &Place<'a>, virtual_now: u64, horizon: i64) -> Found<'a> {
+    let mut smallest = (i64::MAX, place.first, 0);
+    for step in 0..SLOTS_PER_LINE {
+        let index = (place.first + step) % SLOTS_PER_LINE;
+        let word = place.line.0[index].load(Ordering::Acquire);
         // Its own slot counts even when the debt is over: as long as nobody took it, the key is in no other.
-        if word & !TAT_MASK == tag && word != 0 {
-            return (index, word, true);
+        if slot::has_tag(word, place.tag) {
+            return Found { slot: &place.line.0[index], word, own: true };
         }
+        let ahead = slot::ahead(word, virtual_now, horizon);
         if ahead < smallest.0 {
             smallest = (ahead, index, word);
         }
     }
-    (smallest.1, smallest.2, false)
-}
-
-/// How far the word's TAT is ahead of `virtual_now`, negative if it has passed.
-#[inline]
-fn ahead(word: u64, virtual_now: u64) -> i64 {
-    // Sign-extends 48 bits: half of the space is past, half is future.
-    let ahead = ((word.wrapping_sub(virtual_now) << (64 - TAT_BITS)) as i64) >> (64 - TAT_BITS);
-    // Further ahead than any debt, even for a clock that stepped back by a burst: from before the wrap, so the
-    // oldest of all.
-    if ahead > DEBT_UNITS_MAX { i64::MIN } else { ahead }
+    let (_, index, word) = smallest;
+    Found { slot: &place.line.0[index], word, own: false }
 }
 
 #[cfg(test)]
@@ -279,11 +426,11 @@ mod tests {
                 continue;
             }
             passed += 1;
-            // One token is ten milliseconds; the word's resolution is 2⁻¹³ of a token at this rate.
+            // One token is ten milliseconds, one tick at this rate 5 µs.
             let tat = oracle.entry(key).or_insert(0);
             let start = u128::from(nanos).max(*tat);
             *tat = start + 10_000_000;
-            assert!(*tat - u128::from(nanos) <= 50_000_000 + 2_000, "key {key} over-admitted");
+            assert!(*tat - u128::from(nanos) <= 50_000_000 + 5_000, "key {key} over-admitted");
         }
         assert!(passed > 1000 && refused > 1000, "{passed} passed, {refused} refused");
     }

@@ -24,10 +24,11 @@ pub struct Quota {
     burst: u64,
 }
 
-/// The largest burst, in tokens: one thirty-second of the space in which time is counted.
-pub const BURST_MAX: u64 = 1 << 44;
-/// The highest rate, in tokens per second: 1.1 × 10¹², eight hundred times 100 Gb/s in bytes.
-pub const TOKENS_PER_SECOND_MAX: u64 = 1 << 40;
+/// The largest burst, in tokens: 1.1 × 10¹², a terabyte in bytes.
+pub const BURST_MAX: u64 = 1 << 40;
+/// The highest rate, in tokens per second: 1.7 × 10¹⁰, or 137 Gb/s in bytes. Virtual time then lasts 34 years before
+/// it wraps; count larger things for more.
+pub const TOKENS_PER_SECOND_MAX: u64 = 1 << 34;
 /// The longest period: one hundred years.
 pub const PERIOD_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -73,8 +74,43 @@ impl Quota {
         }
     }
 
+    /// `tokens` an hour, and a burst of as many.
+    ///
+    /// # Panics
+    /// Above 3600 times [`TOKENS_PER_SECOND_MAX`]; in a `const` that is a compile error.
+    #[must_use]
+    pub const fn per_hour(tokens: u64) -> Self {
+        match Self::new(tokens, Duration::from_secs(3600)) {
+            Ok(quota) => quota,
+            Err(_) => panic!("a rate above TOKENS_PER_SECOND_MAX"),
+        }
+    }
+
+    /// A bandwidth in bits a second, counted in bytes. The burst is ten milliseconds' worth, at least 16 KiB.
+    ///
+    /// # Panics
+    /// Above eight times [`TOKENS_PER_SECOND_MAX`]; in a `const` that is a compile error.
+    #[must_use]
+    pub const fn bits_per_second(bits: u64) -> Self {
+        // Bits in eight seconds' worth of bytes: the ratio stays exact.
+        let Ok(quota) = Self::new(bits, Duration::from_secs(8)) else {
+            panic!("a rate above TOKENS_PER_SECOND_MAX")
+        };
+        let burst = bits / 800;
+        quota.burst(if burst < 16_384 { 16_384 } else { burst })
+    }
+
     /// Nothing at all: every cost above zero is more than the burst, so the answer is "never".
     pub const BLOCKED: Self = Self { tokens: 0, period_nanos: 1_000_000_000, burst: 0 };
+
+    /// Everything: no cost is ever refused, and nothing is counted.
+    pub const UNLIMITED: Self = Self { tokens: u64::MAX, period_nanos: 1_000_000_000, burst: u64::MAX };
+
+    /// Whether this is [`UNLIMITED`](Self::UNLIMITED).
+    #[must_use]
+    pub const fn is_unlimited(self) -> bool {
+        self.burst == u64::MAX
+    }
 
     /// The same rate with another burst.
     ///
@@ -102,6 +138,9 @@ impl Quota {
     /// Rate and burst times `factor`, for the wider prefix of a tier. Saturates at the bounds.
     #[must_use]
     pub const fn times(self, factor: u32) -> Self {
+        if self.is_unlimited() {
+            return self;
+        }
         let factor = factor as u64;
         let highest = (TOKENS_PER_SECOND_MAX as u128 * self.period_nanos as u128 / 1_000_000_000) as u64;
         let tokens = self.tokens.saturating_mul(factor);
@@ -130,6 +169,20 @@ impl Quota {
     pub const fn burst_size(self) -> u64 {
         self.burst
     }
+
+    pub(crate) const fn period_nanos(self) -> u64 {
+        self.period_nanos
+    }
+
+    /// A burst that is known to be in bounds.
+    pub(crate) const fn with_burst_of(self, burst: u64) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// The parts of a quota that was one before.
+    pub(crate) const fn from_parts(tokens: u64, period_nanos: u64, burst: u64) -> Self {
+        Self { tokens, period_nanos, burst }
+    }
 }
 
 /// A quota that cannot be: which field, and its bound.
@@ -147,6 +200,9 @@ pub enum QuotaError {
     },
     /// The burst is above [`BURST_MAX`].
     Burst(u64),
+    /// A limiter in use cannot be changed to this quota: it was made for rates too far from it (or one of the two
+    /// is unlimited). Make a new limiter.
+    Live(Quota),
 }
 
 impl fmt::Display for QuotaError {
@@ -159,6 +215,13 @@ impl fmt::Display for QuotaError {
                 write!(f, "rate of {tokens} tokens per {period:?} is above {TOKENS_PER_SECOND_MAX} a second")
             }
             Self::Burst(tokens) => write!(f, "burst of {tokens} tokens is above {BURST_MAX}"),
+            Self::Live(quota) => write!(
+                f,
+                "rate of {} tokens per {:?} with burst {} is out of reach of a live change",
+                quota.tokens,
+                quota.period(),
+                quota.burst
+            ),
         }
     }
 }
@@ -173,7 +236,7 @@ mod tests {
     fn misuse_names_field_and_bound() {
         assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::Period(Duration::ZERO)));
         let error = Quota::new(u64::MAX, Duration::from_secs(1)).unwrap_err();
-        assert!(error.to_string().contains("above 1099511627776 a second"), "{error}");
+        assert!(error.to_string().contains("above 17179869184 a second"), "{error}");
         assert_eq!(Quota::per_second(1).try_burst(BURST_MAX + 1), Err(QuotaError::Burst(BURST_MAX + 1)));
     }
 
@@ -181,5 +244,6 @@ mod tests {
     fn tiers_saturate_at_the_bounds() {
         let quota = Quota::per_second(TOKENS_PER_SECOND_MAX / 2).burst(BURST_MAX / 2).times(1000);
         assert_eq!((quota.tokens(), quota.burst_size()), (TOKENS_PER_SECOND_MAX, BURST_MAX));
+        assert!(Quota::UNLIMITED.times(3).is_unlimited());
     }
 }

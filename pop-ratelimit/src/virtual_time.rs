@@ -6,138 +6,283 @@
 //! of 2⁻ᶠ tokens; costs and bursts are exact, and only `V` is rounded, once, downwards, never adding up.
 //!
 //! ```text
-//! V(now)  = floor(now · tokens · 2^f / period)              virtual time, in units
-//! debt    = max(TAT − V(now), 0)                            0 = full bucket
+//! V(now)  = floor(now · mantissa / 2^exponent) + offset       virtual time, in units
+//! debt    = max(TAT − V(now), 0)                              0 = full bucket
 //! check n : debt + n·2^f ≤ burst·2^f  →  TAT' = V(now) + debt + n·2^f
 //! ```
 //!
-//! `V` wraps at 2⁶⁴ units. `f` is chosen so that this takes decades, and so that the burst takes at most a
-//! sixteenth of the space: a TAT that seems further ahead than any debt can be is an old one, and means "full".
+//! **The bound.** Take any set of granted costs with stamps in `[s, e]`, in the order of their writes. The first
+//! leaves `TAT ≥ V(s) + c₁`, every other adds at least its cost, and the last finds `TAT' ≤ V(e) + burst`. So the
+//! sum is at most `burst + V(e) − V(s) < burst + rate × (e − s) + 1 unit`: the bound holds over every interval,
+//! to one tick (the time that a unit takes), whatever the order in which threads read the clock.
+//!
+//! **Live rates.** `V` is a line through time. Changing the rate turns the line about the present: the new offset
+//! is such that old and new agree now. TATs are in tokens, so not one of them is touched.
 
 use core::time::Duration;
 
 use crate::{Decision, Quota, Timestamp};
 
-/// Units per second aimed at: 2⁶⁴ units then last 34 years, and a token is finer than a nanosecond at any rate
-/// that matters.
-const UNITS_PER_SECOND_LOG2: u32 = 34;
-/// A burst takes at most 2⁶⁰ units of the 2⁶⁴.
-const BURST_UNITS_LOG2: u32 = 60;
+/// Stamps beyond 146 years after the start count as that moment: a poisoned clock cannot wrap virtual time.
+const LATEST_NANOS: u64 = 1 << 62;
+
+/// How finely tokens are counted: limits as base-two logarithms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// A token is cut no finer than this.
+    pub(crate) shift_max: u32,
+    /// Cutting stops at this many units a second.
+    pub(crate) fine_per_second: u32,
+    /// Above this many units a second several tokens make one unit.
+    pub(crate) coarse_per_second: u32,
+    /// A burst takes no more units than this.
+    pub(crate) burst_units: u32,
+    /// A live change of the rate may go up to this many units a second.
+    pub(crate) live_per_second: u32,
+}
 
 /// The arithmetic of one quota: immutable, a few words, copied freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VirtualTime {
-    quota: Quota,
-    /// Units per nanosecond as a fixed-point number: whole part and 2⁻⁶⁴ths.
-    units_per_nano: (u64, u64),
+    pub(crate) quota: Quota,
+    /// Units per nanosecond: `mantissa / 2^exponent`, with the highest bit set, so the error is below 2⁻⁶³.
+    pub(crate) mantissa: u64,
+    pub(crate) exponent: u32,
+    /// Nanoseconds per unit: `reciprocal / 2^(126 − exponent)`, rounded up.
+    pub(crate) reciprocal: u64,
+    /// Makes the line of `V` continuous where the rate was changed.
+    pub(crate) offset: u64,
     /// The burst in units.
-    burst_units: u64,
-    /// log₂ of the units in a token.
+    pub(crate) burst_units: u64,
+    scale: Scale,
+}
+
+/// Units in a token (`2^shift`) or tokens in a unit (`2^coarse`); one of the two is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scale {
     shift: u32,
+    coarse: u32,
+    /// All ones; zero for a quota without a limit, whose costs weigh nothing.
+    mask: u64,
 }
 
 impl VirtualTime {
-    pub(crate) const fn new(quota: Quota) -> Self {
-        Self::with_budget(quota, UNITS_PER_SECOND_LOG2, BURST_UNITS_LOG2)
+    /// The finest resolution within `budget`.
+    pub(crate) const fn new(quota: Quota, budget: Budget) -> Self {
+        let mut scale = Scale { shift: 0, coarse: 0, mask: u64::MAX };
+        if quota.is_unlimited() {
+            scale.mask = 0;
+            return Self {
+                quota,
+                mantissa: 0,
+                exponent: 64,
+                reciprocal: 0,
+                offset: 0,
+                burst_units: u64::MAX >> 2,
+                scale,
+            };
+        }
+        // One bit at a time: a const fn has no iterators, and this can be read.
+        while scale.shift < budget.shift_max
+            && units_per_second(quota, scale.shift + 1) <= 1 << budget.fine_per_second
+            && (quota.burst_size() as u128) << (scale.shift + 1) <= 1 << budget.burst_units
+        {
+            scale.shift += 1;
+        }
+        while units_per_second(quota, 0) >> scale.coarse > 1 << budget.coarse_per_second
+            || quota.burst_size() >> scale.coarse > 1 << budget.burst_units
+        {
+            scale.coarse += 1;
+        }
+        Self::with_scale(quota, scale)
     }
 
-    /// The finest resolution within a budget of units per second and units per burst (base-two logarithms).
-    pub(crate) const fn with_budget(quota: Quota, per_second_log2: u32, burst_log2: u32) -> Self {
-        let nanos = quota.period().as_nanos();
-        let mut shift = 0;
-        // One bit at a time: at most sixty steps, and it can be read. A const fn has no iterators.
-        while shift < burst_log2 {
-            let next = shift + 1;
-            let units_per_second = ((quota.tokens() as u128) << next).saturating_mul(1_000_000_000) / nanos;
-            let fits = units_per_second < 1 << per_second_log2
-                && ((quota.burst_size() as u128) << next) <= 1 << burst_log2;
-            if !fits {
-                break;
-            }
-            shift = next;
+    /// The same scale and another quota, continuous at `now`; `None` if the rate is beyond what the scale carries.
+    pub(crate) const fn turned(&self, quota: Quota, now: Timestamp, budget: Budget) -> Option<Self> {
+        if quota.is_unlimited() || self.quota.is_unlimited() {
+            return None;
         }
-        // tokens < 2^40 · 2^32 and shift ≤ 60 could pass 128 bits together with the 64 of the fraction, so the
-        // whole part is divided off first.
-        let per_period = (quota.tokens() as u128) << shift;
-        let (whole, rest) = (per_period / nanos, per_period % nanos);
-        let fraction = (rest << 64) / nanos;
+        let per_second = units_per_second(quota, self.scale.shift) >> self.scale.coarse;
+        let burst = ((quota.burst_size() as u128) << self.scale.shift) >> self.scale.coarse;
+        if per_second > 1 << budget.live_per_second || burst > 1 << budget.burst_units {
+            return None;
+        }
+        let mut turned = Self::with_scale(quota, self.scale);
+        turned.offset = self.at(now).wrapping_sub(turned.at(now));
+        Some(turned)
+    }
+
+    const fn with_scale(quota: Quota, scale: Scale) -> Self {
+        // Costs round up to whole units and the burst rounds down: coarse counting is stricter, never laxer.
+        let burst = (quota.burst_size() >> scale.coarse) << scale.coarse;
+        let quota = quota.with_burst_of(burst);
+        let burst_units = (burst >> scale.coarse) << scale.shift;
+        let (mantissa, exponent) = ratio((quota.tokens() as u128) << scale.shift, quota.period().as_nanos());
+        // Dividing the ratio by 2^coarse is adding to its exponent.
+        let exponent = exponent + scale.coarse;
+        let reciprocal = if mantissa == 0 { 0 } else { (1_u128 << 126).div_ceil(mantissa as u128) as u64 };
+        Self { quota, mantissa, exponent, reciprocal, offset: 0, burst_units, scale }
+    }
+
+    /// The fields that a live change replaces, over the scale that it keeps.
+    pub(crate) const fn replaced(&self, quota: Quota, line: [u64; 5]) -> Self {
+        let [mantissa, exponent, reciprocal, offset, burst_units] = line;
         Self {
             quota,
-            units_per_nano: (whole as u64, fraction as u64),
-            burst_units: quota.burst_size() << shift,
-            shift,
+            mantissa,
+            exponent: exponent as u32,
+            reciprocal,
+            offset,
+            burst_units,
+            scale: self.scale,
         }
-    }
-
-    pub(crate) const fn quota(&self) -> Quota {
-        self.quota
-    }
-
-    pub(crate) const fn burst_units(&self) -> u64 {
-        self.burst_units
     }
 
     /// `V(now)`, modulo 2⁶⁴.
     #[inline]
     pub(crate) const fn at(&self, now: Timestamp) -> u64 {
-        let (whole, fraction) = self.units_per_nano;
-        let nanos = now.as_nanos();
-        let part = ((nanos as u128 * fraction as u128) >> 64) as u64;
-        nanos.wrapping_mul(whole).wrapping_add(part)
+        let nanos = if now.as_nanos() < LATEST_NANOS { now.as_nanos() } else { LATEST_NANOS };
+        (((nanos as u128 * self.mantissa as u128) >> self.exponent) as u64).wrapping_add(self.offset)
     }
 
-    /// A cost in units; `None` if it is above the burst.
+    /// A cost in units, rounded up; `None` if it is above the burst.
     #[inline]
     pub(crate) const fn cost(&self, tokens: u64) -> Option<u64> {
-        if tokens > self.quota.burst_size() { None } else { Some(tokens << self.shift) }
+        if tokens > self.quota.burst_size() { None } else { Some(self.units(tokens)) }
+    }
+
+    /// Any number of tokens in units, rounded up, saturating at 2⁶¹.
+    #[inline]
+    pub(crate) const fn units(&self, tokens: u64) -> u64 {
+        let scale = self.scale;
+        let round = (1 << scale.coarse) - 1;
+        let limit = (1 << 61) >> scale.shift;
+        let tokens = tokens & scale.mask;
+        let units = (tokens >> scale.coarse) + (tokens & round != 0) as u64;
+        (if units < limit { units } else { limit }) << scale.shift
     }
 
     /// Whole tokens in `units`, rounded down.
     #[inline]
     pub(crate) const fn whole_tokens(&self, units: u64) -> u64 {
-        units >> self.shift
+        (units >> self.scale.shift) << self.scale.coarse
     }
 
-    /// The answer for a cost that is `missing_units` short.
-    #[cold]
-    pub(crate) fn limited(&self, missing_units: u64) -> Decision {
-        let (whole, fraction) = self.units_per_nano;
-        if whole == 0 && fraction == 0 {
-            return Decision::Never { burst: self.quota.burst_size() };
+    /// Units in one token, at least one.
+    pub(crate) const fn token_units(&self) -> u64 {
+        1 << self.scale.shift
+    }
+
+    /// Units that `span` brings at this rate, saturating.
+    pub(crate) const fn units_in(&self, span: Duration) -> u64 {
+        let nanos = span.as_nanos();
+        let nanos = if nanos < LATEST_NANOS as u128 { nanos as u64 } else { LATEST_NANOS };
+        let units = (nanos as u128 * self.mantissa as u128) >> self.exponent;
+        if units > u64::MAX as u128 { u64::MAX } else { units as u64 }
+    }
+
+    /// The time until `missing_units` more have come: never too short; too long by at most a nanosecond and what
+    /// of the current unit is under way. `None` if nothing comes.
+    #[inline]
+    pub(crate) const fn wait(&self, missing_units: u64) -> Option<Duration> {
+        if self.reciprocal == 0 {
+            return None;
         }
-        // V(now) was rounded down, so up to one unit of it is already under way; asking for a whole one more
-        // keeps the promise that the retry is never too early.
-        let rate = (u128::from(whole) << 64) | u128::from(fraction);
-        let nanos = ((u128::from(missing_units) + 1) << 64).div_ceil(rate);
-        Decision::Limited { retry_after: Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) }
+        // missing < 2^63 and reciprocal ≤ 2^63: the product fits. V(now + wait) ≥ V(now) + missing since the
+        // fraction that V dropped only helps.
+        let nanos = ((missing_units as u128 * self.reciprocal as u128) >> (126 - self.exponent)) + 1;
+        Some(Duration::from_nanos(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }))
+    }
+
+    /// The answer for a cost that is `missing_units` short. Inlined, so that a caller who only asks whether it
+    /// passes does not pay for the time.
+    #[inline]
+    pub(crate) const fn limited(&self, missing_units: u64) -> Decision {
+        match self.wait(missing_units) {
+            Some(retry_after) => Decision::Limited { retry_after },
+            None => self.never(),
+        }
     }
 
     /// The answer for a cost above the burst.
-    #[cold]
+    #[inline]
     pub(crate) const fn never(&self) -> Decision {
         Decision::Never { burst: self.quota.burst_size() }
     }
+}
+
+const fn units_per_second(quota: Quota, shift: u32) -> u128 {
+    ((quota.tokens() as u128) << shift).saturating_mul(1_000_000_000) / quota.period().as_nanos()
+}
+
+/// `numerator / denominator` as `(mantissa, exponent)` with the mantissa's highest bit set, rounded down; zero is
+/// `(0, 64)`. The denominator is below 2⁶².
+const fn ratio(numerator: u128, denominator: u128) -> (u64, u32) {
+    if numerator == 0 {
+        return (0, 64);
+    }
+    let zeros = numerator.leading_zeros();
+    // At least 2^127 over less than 2^62: the quotient has more than 64 bits.
+    let quotient = (numerator << zeros) / denominator;
+    let excess = 64 - quotient.leading_zeros();
+    ((quotient >> excess) as u64, zeros - excess)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BUDGET: Budget = crate::bucket::BUDGET;
+
     /// The rate that the fixed-point number stands for differs from the quota's by less than 2⁻⁵⁰.
     #[test]
-    fn rates_from_one_a_century_to_a_terabit_are_exact_to_2_to_the_minus_50() {
-        for (tokens, seconds) in
-            [(1, 3_153_600_000), (1, 86_400), (7_000_000, 1), (12_500_000_000, 1), (1 << 40, 1)]
-        {
-            let quota = Quota::new(tokens, Duration::from_secs(seconds)).unwrap().burst(tokens.min(1 << 30));
-            let time = VirtualTime::new(quota);
-            let year = Timestamp::from_nanos(365 * 86_400 * 1_000_000_000);
-            let exact = ((u128::from(year.as_nanos()) * u128::from(tokens)) << time.shift)
+    fn rates_from_one_a_century_to_a_hundred_gigabit_are_exact_to_2_to_the_minus_50() {
+        for (tokens, seconds, burst) in [
+            (1, 3_153_600_000, 1),
+            (1, 3_153_600_000, crate::BURST_MAX),
+            (1, 86_400, 1),
+            (7_000_000, 1, 1),
+            (12_500_000_000, 1, 1 << 30),
+            (999_999_937, 7, 100),
+            (1 << 34, 1, 1 << 34),
+        ] {
+            let quota = Quota::new(tokens, Duration::from_secs(seconds)).unwrap().burst(burst);
+            let time = VirtualTime::new(quota, BUDGET);
+            assert!(time.mantissa >= 1 << 63);
+            let year = 365 * 86_400 * 1_000_000_000_u64;
+            let exact = (u128::from(year) * u128::from(tokens) * u128::from(time.token_units()))
                 / quota.period().as_nanos();
-            let (whole, fraction) = time.units_per_nano;
-            let ours = u128::from(year.as_nanos()) * u128::from(whole)
-                + ((u128::from(year.as_nanos()) * u128::from(fraction)) >> 64);
+            let ours = (u128::from(year) * u128::from(time.mantissa)) >> time.exponent;
             assert!(exact - ours <= 1 + (exact >> 50), "{tokens} per {seconds} s: {exact} against {ours}");
         }
+    }
+
+    #[test]
+    fn the_wait_is_never_short_and_at_most_a_nanosecond_and_a_unit_long() {
+        for quota in [Quota::per_second(3).burst(5), Quota::per_minute(7), Quota::per_second(1 << 34)] {
+            let time = VirtualTime::new(quota, BUDGET);
+            for missing in [1, 2, 1000, time.token_units(), time.burst_units] {
+                for now in [0, 1, 999_999_999, 1 << 50] {
+                    let now = Timestamp::from_nanos(now);
+                    let wait = time.wait(missing).unwrap();
+                    let units = |wait| time.at(now.saturating_add(wait)).wrapping_sub(time.at(now));
+                    assert!(units(wait) >= missing);
+                    let early = wait.saturating_sub(time.wait(1).unwrap() + Duration::from_nanos(2));
+                    assert!(early.is_zero() || units(early) < missing, "{quota:?} {missing} {now:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn turning_the_rate_is_continuous() {
+        let time = VirtualTime::new(Quota::per_second(10), BUDGET);
+        let now = Timestamp::from_nanos(123_456_789_012);
+        let faster = time.turned(Quota::per_second(1000), now, BUDGET).unwrap();
+        assert_eq!(time.at(now), faster.at(now));
+        let later = now.saturating_add(Duration::from_secs(1));
+        let gained = faster.whole_tokens(faster.at(later).wrapping_sub(faster.at(now)));
+        assert!((999..=1000).contains(&gained));
+        assert!(time.turned(Quota::per_second(1 << 34), now, BUDGET).is_none());
     }
 }

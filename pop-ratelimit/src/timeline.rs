@@ -1,0 +1,115 @@
+//! A virtual time whose rate can be changed while others read it.
+
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::virtual_time::{Budget, VirtualTime};
+use crate::{Quota, QuotaError, Timestamp};
+
+/// Changes that may happen while one reader copies a place, before it must look again.
+const PLACES: usize = 4;
+/// Words in a place: the five of the line, and the quota's three.
+const WORDS: usize = 8;
+
+/// The quota in force. Until the first change a read is one load of a word that nobody writes.
+///
+/// ```text
+/// read : v = version; if v = 0 use the first quota, which is immutable
+///        copy place[v/2 mod 4]; if the version has moved on by less than 3 changes the copy is whole
+/// write: version v → v + 1 (odd: one writer) ; fill place[(v/2 + 1) mod 4] ; version → v + 2
+/// ```
+///
+/// Readers never wait: while a writer fills a place they use the one before. Writers wait for each other.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    first: VirtualTime,
+    budget: Budget,
+    version: AtomicU64,
+    places: [[AtomicU64; WORDS]; PLACES],
+}
+
+impl Timeline {
+    pub(crate) fn new(quota: Quota, budget: Budget) -> Self {
+        Self {
+            first: VirtualTime::new(quota, budget),
+            budget,
+            version: AtomicU64::new(0),
+            places: core::array::from_fn(|_| core::array::from_fn(|_| AtomicU64::new(0))),
+        }
+    }
+
+    /// The arithmetic in force.
+    #[inline]
+    pub(crate) fn current(&self) -> VirtualTime {
+        // Acquire pairs with the Release at the end of `set`: whoever sees the version sees its place.
+        let version = self.version.load(Ordering::Acquire);
+        if version < 2 { self.first } else { self.changed(version) }
+    }
+
+    #[cold]
+    fn changed(&self, mut version: u64) -> VirtualTime {
+        loop {
+            let place = &self.places[(version / 2) as usize % PLACES];
+            let words: [u64; WORDS] = core::array::from_fn(|index| place[index].load(Ordering::Relaxed));
+            // Pairs with the fence in `set`: a word written for a later version makes that version visible here.
+            fence(Ordering::Acquire);
+            let seen = self.version.load(Ordering::Relaxed);
+            // The writer of change n fills the place of change n − 4, and its version is odd meanwhile.
+            if seen / 2 - version / 2 < PLACES as u64 - 1 {
+                let [mantissa, exponent, reciprocal, offset, burst_units, tokens, period, burst] = words;
+                let quota = Quota::from_parts(tokens, period, burst);
+                return self.first.replaced(quota, [mantissa, exponent, reciprocal, offset, burst_units]);
+            }
+            version = self.version.load(Ordering::Acquire);
+        }
+    }
+
+    /// Another quota from `now` on. Debts stay what they are, in tokens; no bucket is filled.
+    pub(crate) fn set(&self, quota: Quota, now: Timestamp) -> Result<(), QuotaError> {
+        let version = self.lock();
+        let before = if version == 0 { self.first } else { self.changed(version) };
+        let turned = before.turned(quota, now, self.budget);
+        let Some(time) = turned else {
+            self.version.store(version, Ordering::Release);
+            return Err(QuotaError::Live(quota));
+        };
+        // Pairs with the reader's fence: these stores are not seen before the odd version.
+        fence(Ordering::Release);
+        let quota = time.quota;
+        let words = [
+            time.mantissa,
+            u64::from(time.exponent),
+            time.reciprocal,
+            time.offset,
+            time.burst_units,
+            quota.tokens(),
+            quota.period_nanos(),
+            quota.burst_size(),
+        ];
+        let place = &self.places[(version / 2 + 1) as usize % PLACES];
+        for (cell, word) in place.iter().zip(words) {
+            cell.store(word, Ordering::Relaxed);
+        }
+        self.version.store(version + 2, Ordering::Release);
+        Ok(())
+    }
+
+    /// Waits until no other writer is at work and marks the version odd; returns the even one.
+    fn lock(&self) -> u64 {
+        loop {
+            let version = self.version.load(Ordering::Relaxed);
+            let free = version % 2 == 0;
+            // Acquire pairs with the Release of the writer before; a change is a rare, administrative act.
+            if free
+                && self
+                    .version
+                    .compare_exchange(version, version + 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return version;
+            }
+            #[cfg(not(loom))]
+            core::hint::spin_loop();
+            #[cfg(loom)]
+            loom::thread::yield_now();
+        }
+    }
+}
