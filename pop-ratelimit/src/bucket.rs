@@ -147,7 +147,7 @@ impl TokenBucket {
         let time = self.timeline.current();
         let units = time.units(cost);
         let tail = time.at(charged).wrapping_add(units);
-        self.give_back(&time, Some(time.at(now)), tail, units, GiveBack::Bounded);
+        self.give_back(Some(time.at(now)), tail, units, GiveBack::Bounded);
     }
 
     /// Takes `cost` tokens even if they are not there: for costs that have been spent already. The bucket may owe
@@ -157,7 +157,10 @@ impl TokenBucket {
         let virtual_now = time.at(now);
         let units = time.units(cost);
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
-        while units > 0 {
+        if units == 0 {
+            return;
+        }
+        loop {
             let after = (debt(arrival, virtual_now) + units).min(1 << 62);
             let next = virtual_now.wrapping_add(after);
             match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
@@ -193,14 +196,7 @@ impl TokenBucket {
     /// it was told to, whatever happens before, so the TAT stays at or above `promised`.
     ///
     /// A charge that is the last one is undone whole, without a clock: it is as if nobody had come.
-    pub(crate) fn give_back(
-        &self,
-        time: &VirtualTime,
-        virtual_now: Option<u64>,
-        tail: u64,
-        units: u64,
-        mode: GiveBack,
-    ) {
+    pub(crate) fn give_back(&self, virtual_now: Option<u64>, tail: u64, units: u64, mode: GiveBack) {
         // Acquire pairs with the Release of a reservation, see there.
         let mut arrival = self.arrival.0.load(Ordering::Acquire);
         loop {

@@ -7,14 +7,13 @@ pub const LEVELS_MAX: usize = 8;
 
 /// One level of limits for one request.
 ///
-/// The two methods of a level that can take back what it gave ([`TokenBucket`]) make a lost race free of cost; a
-/// keyed level cannot, and stands last.
+/// Implemented by [`TokenBucket`] and, with a key, by a keyed limiter: `(&limiter, &key)`.
 pub trait Level {
     /// What [`charge_at`](Self::charge_at) would answer, without taking anything.
     fn peek_at(&self, now: Timestamp, cost: u64) -> Decision;
     /// Takes `cost` tokens, or says when they would be there.
     fn charge_at(&self, now: Timestamp, cost: u64) -> Decision;
-    /// Gives back what was taken, where the level can.
+    /// Gives back what was taken at the same `now`.
     fn refund_at(&self, now: Timestamp, cost: u64);
 }
 
@@ -101,8 +100,53 @@ impl core::fmt::Debug for Hierarchy<'_> {
     }
 }
 
+/// All or nothing over `levels` levels of one kind: asks all, charges all, and gives back what was charged if a
+/// race makes a later one refuse. Without dynamic calls, and without looking the key up again for each step.
+#[cfg(feature = "std")]
+pub(crate) fn check_keyed<'a, K: core::hash::Hash + ?Sized + 'a, R: core::borrow::Borrow<K>>(
+    levels: usize,
+    level: impl Fn(usize) -> (&'a crate::KeyedLimiter<K>, R),
+    now: Timestamp,
+    cost: u64,
+) -> Verdict {
+    let mut worst = None;
+    for index in 0..levels {
+        let (limiter, key) = level(index);
+        let decision = limiter.peek_at(key.borrow(), now, cost);
+        worst = longer(worst, index, decision);
+    }
+    if let Some((level, decision)) = worst {
+        return Verdict::Denied { level, decision };
+    }
+    let mut least = u64::MAX;
+    for index in 0..levels {
+        let (limiter, key) = level(index);
+        match limiter.check_at(key.borrow(), now, cost) {
+            Decision::Allowed { remaining } => least = least.min(remaining),
+            decision => {
+                for charged in 0..index {
+                    let (limiter, key) = level(charged);
+                    limiter.refund_at(key.borrow(), now, now, cost);
+                }
+                return Verdict::Denied { level: index, decision };
+            }
+        }
+    }
+    Verdict::Allowed { remaining: least }
+}
+
+/// Of two denials the one with the longer wait: a retry after that passes both.
+fn longer(worst: Option<(usize, Decision)>, level: usize, decision: Decision) -> Option<(usize, Decision)> {
+    let wait = |decision: Decision| decision.retry_after().unwrap_or(core::time::Duration::MAX);
+    match worst {
+        _ if decision.is_allowed() => worst,
+        Some((_, before)) if wait(before) >= wait(decision) => worst,
+        _ => Some((level, decision)),
+    }
+}
+
 impl<'a> Hierarchy<'a> {
-    /// These levels, the widest first and keyed ones last.
+    /// These levels, the widest first.
     ///
     /// # Panics
     /// With more than [`LEVELS_MAX`] levels.
@@ -132,12 +176,9 @@ impl<'a> Hierarchy<'a> {
 
     /// A retry after the longest wait passes every level, so that one is the true answer.
     fn worst_denial(&self, now: Timestamp, cost: u64) -> Option<Verdict> {
-        let denials = self.levels.iter().enumerate().filter_map(|(level, limit)| {
-            let decision = limit.peek_at(now, cost);
-            (!decision.is_allowed()).then_some((level, decision))
-        });
-        denials
-            .max_by_key(|(_, decision)| decision.retry_after().unwrap_or(core::time::Duration::MAX))
-            .map(|(level, decision)| Verdict::Denied { level, decision })
+        let denials = self.levels.iter().enumerate();
+        let worst =
+            denials.fold(None, |worst, (index, level)| longer(worst, index, level.peek_at(now, cost)));
+        worst.map(|(level, decision)| Verdict::Denied { level, decision })
     }
 }

@@ -4,17 +4,28 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+#[cfg(feature = "std")]
+mod access;
 mod bucket;
 #[cfg(feature = "std")]
+mod classes;
+#[cfg(feature = "std")]
 mod clock;
+mod concurrency;
 mod decision;
+#[cfg(feature = "std")]
+mod heavy;
 mod hierarchy;
 #[cfg(feature = "std")]
 mod keyed;
+#[cfg(feature = "std")]
+mod penalty;
 mod quota;
 mod reservation;
 #[cfg(feature = "std")]
 mod slot;
+#[cfg(feature = "std")]
+mod snapshot;
 mod sync;
 #[cfg(feature = "std")]
 mod tiers;
@@ -22,15 +33,28 @@ mod time;
 mod timeline;
 mod virtual_time;
 
+#[cfg(feature = "std")]
+pub use access::{ACCESS_RULES_MAX, Access, AccessError, AccessList};
 pub use bucket::TokenBucket;
 #[cfg(feature = "std")]
+pub use classes::{KeyedClasses, KeyedWindows};
+#[cfg(feature = "std")]
 pub use clock::now;
+pub use concurrency::{AdaptiveLimit, LimitPolicy, Outcome};
+#[cfg(feature = "std")]
+pub use concurrency::{Concurrency, KeyedConcurrency, KeyedPermit, Permit};
 pub use decision::Decision;
+#[cfg(feature = "std")]
+pub use heavy::{HeavyHitters, HeavyPrefixes, Hitter, SpaceSaving};
 pub use hierarchy::{Hierarchy, LEVELS_MAX, Level, Verdict};
 #[cfg(feature = "std")]
 pub use keyed::{KeyedLimiter, SLOTS_PER_LINE};
+#[cfg(feature = "std")]
+pub use penalty::{Penalty, PenaltyBox, PenaltyTerms};
 pub use quota::{BURST_MAX, PERIOD_MAX, Quota, QuotaError, TOKENS_PER_SECOND_MAX};
 pub use reservation::{Booking, Reservation};
+#[cfg(feature = "std")]
+pub use snapshot::SnapshotError;
 #[cfg(feature = "std")]
 pub use tiers::{IPV4_TIERS, IPV6_TIERS, PrefixTiers, Tier};
 pub use time::Timestamp;

@@ -63,13 +63,23 @@ pub struct Reservation<'a> {
     tail: u64,
     cost: u64,
     ready_at: Timestamp,
+    /// It was made by the process clock, so that clock may be read when it is dropped.
+    #[cfg(feature = "std")]
     process_clock: bool,
     settled: bool,
 }
 
 impl<'a> Reservation<'a> {
     pub(crate) fn new(bucket: &'a TokenBucket, tail: u64, cost: u64, ready_at: Timestamp) -> Self {
-        Self { bucket, tail, cost, ready_at, process_clock: false, settled: false }
+        Self {
+            bucket,
+            tail,
+            cost,
+            ready_at,
+            #[cfg(feature = "std")]
+            process_clock: false,
+            settled: false,
+        }
     }
 
     /// When the tokens may be used.
@@ -118,7 +128,7 @@ impl<'a> Reservation<'a> {
         // What is used stands first, what is not used is the end of the charge: only that much of it can still
         // lie in the future.
         let virtual_now = now.map(|now| time.at(now));
-        self.bucket.give_back(&time, virtual_now, self.tail, units, GiveBack::LastIsWhole);
+        self.bucket.give_back(virtual_now, self.tail, units, GiveBack::LastIsWhole);
     }
 }
 

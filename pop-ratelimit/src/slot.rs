@@ -99,11 +99,6 @@ pub(crate) const fn has_tag(word: u64, tag: u64) -> bool {
     (word ^ tag) >> TAG_SHIFT == 0
 }
 
-#[inline]
-pub(crate) const fn tag_of(word: u64) -> u64 {
-    word >> TAG_SHIFT << TAG_SHIFT
-}
-
 /// How far the word's high mark is ahead of `virtual_now`, negative if it has passed.
 #[inline]
 pub(crate) const fn ahead(word: u64, virtual_now: u64, horizon: i64) -> i64 {

@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
 
-use crate::hierarchy::{LEVELS_MAX, Level};
-use crate::{Hierarchy, KeyedLimiter, Quota, Timestamp, Verdict};
+use crate::hierarchy::LEVELS_MAX;
+use crate::{KeyedLimiter, Quota, Timestamp, Verdict};
 
 /// A prefix length of a family and how many times the single address's quota it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +120,23 @@ fn check<K: core::hash::Hash>(
     now: Timestamp,
     cost: u64,
 ) -> Verdict {
-    // On the stack, so that a check allocates nothing: unused places repeat a level and are cut off.
-    let Some(last) = tiers.len().checked_sub(1) else { return Verdict::Allowed { remaining: u64::MAX } };
-    let keys: [K; LEVELS_MAX] = core::array::from_fn(|level| mask(tiers[level.min(last)].0.length));
-    let levels: [(&KeyedLimiter<K>, &K); LEVELS_MAX] =
-        core::array::from_fn(|level| (&tiers[level.min(last)].1, &keys[level]));
-    let levels: [&dyn Level; LEVELS_MAX] = core::array::from_fn(|level| &levels[level] as &dyn Level);
-    Hierarchy::new(&levels[..tiers.len()]).check_at(now, cost)
+    crate::hierarchy::check_keyed(
+        tiers.len(),
+        |level| {
+            let (tier, limiter) = &tiers[level];
+            (limiter, mask(tier.length))
+        },
+        now,
+        cost,
+    )
+}
+
+/// The network of `length` bits around an address, and that length; IPv4-mapped addresses are IPv4.
+pub(crate) fn prefix_of(client: IpAddr, ipv4: u8, ipv6: u8) -> (IpAddr, u8) {
+    match client.to_canonical() {
+        IpAddr::V4(address) => (IpAddr::V4(Ipv4Addr::from_bits(mask_ipv4(address, ipv4))), ipv4),
+        IpAddr::V6(address) => (IpAddr::V6(Ipv6Addr::from_bits(mask_ipv6(address, ipv6))), ipv6),
+    }
 }
 
 fn mask_ipv4(address: Ipv4Addr, length: u8) -> u32 {

@@ -96,7 +96,7 @@ impl Timeline {
     fn lock(&self) -> u64 {
         loop {
             let version = self.version.load(Ordering::Relaxed);
-            let free = version % 2 == 0;
+            let free = version.is_multiple_of(2);
             // Acquire pairs with the Release of the writer before; a change is a rare, administrative act.
             if free
                 && self

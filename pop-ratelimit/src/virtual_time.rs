@@ -45,7 +45,8 @@ pub(crate) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VirtualTime {
     pub(crate) quota: Quota,
-    /// Units per nanosecond: `mantissa / 2^exponent`, with the highest bit set, so the error is below 2⁻⁶³.
+    /// Units per nanosecond: `mantissa / 2^exponent`, with the highest bit set, so the error is below 2⁻⁶³,
+    /// upwards.
     pub(crate) mantissa: u64,
     pub(crate) exponent: u32,
     /// Nanoseconds per unit: `reciprocal / 2^(126 − exponent)`, rounded up.
@@ -174,6 +175,7 @@ impl VirtualTime {
     }
 
     /// Units that `span` brings at this rate, saturating.
+    #[cfg(feature = "std")]
     pub(crate) const fn units_in(&self, span: Duration) -> u64 {
         let nanos = span.as_nanos();
         let nanos = if nanos < LATEST_NANOS as u128 { nanos as u64 } else { LATEST_NANOS };
@@ -215,17 +217,24 @@ const fn units_per_second(quota: Quota, shift: u32) -> u128 {
     ((quota.tokens() as u128) << shift).saturating_mul(1_000_000_000) / quota.period().as_nanos()
 }
 
-/// `numerator / denominator` as `(mantissa, exponent)` with the mantissa's highest bit set, rounded down; zero is
-/// `(0, 64)`. The denominator is below 2⁶².
+/// `numerator / denominator` as `(mantissa, exponent)` with the mantissa's highest bit set; zero is `(0, 64)`. The
+/// denominator is below 2⁶².
+///
+/// Rounded up: so whole results at whole nanoseconds come out whole, and a token that is due after exactly one second
+/// is there after exactly one second. The excess stays below half a nanosecond in 146 years.
 const fn ratio(numerator: u128, denominator: u128) -> (u64, u32) {
     if numerator == 0 {
         return (0, 64);
     }
     let zeros = numerator.leading_zeros();
     // At least 2^127 over less than 2^62: the quotient has more than 64 bits.
-    let quotient = (numerator << zeros) / denominator;
+    let quotient = (numerator << zeros).div_ceil(denominator);
     let excess = 64 - quotient.leading_zeros();
-    ((quotient >> excess) as u64, zeros - excess)
+    match quotient.div_ceil(1 << excess) {
+        // Rounding reached the next power of two.
+        0x1_0000_0000_0000_0000 => (1 << 63, zeros - excess - 1),
+        mantissa => (mantissa as u64, zeros - excess),
+    }
 }
 
 #[cfg(test)]
@@ -253,7 +262,10 @@ mod tests {
             let exact = (u128::from(year) * u128::from(tokens) * u128::from(time.token_units()))
                 / quota.period().as_nanos();
             let ours = (u128::from(year) * u128::from(time.mantissa)) >> time.exponent;
-            assert!(exact - ours <= 1 + (exact >> 50), "{tokens} per {seconds} s: {exact} against {ours}");
+            assert!(
+                ours.abs_diff(exact) <= 1 + (exact >> 50),
+                "{tokens} per {seconds} s: {exact} against {ours}"
+            );
         }
     }
 
@@ -269,6 +281,19 @@ mod tests {
                     assert!(units(wait) >= missing);
                     let early = wait.saturating_sub(time.wait(1).unwrap() + Duration::from_nanos(2));
                     assert!(early.is_zero() || units(early) < missing, "{quota:?} {missing} {now:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_due_at_a_whole_nanosecond_is_there() {
+        for tokens in [1, 3, 7, 10, 50, 999, 1000, 12_345, 1_000_000] {
+            for budget in [BUDGET, crate::slot::BUDGET] {
+                let time = VirtualTime::new(Quota::per_second(tokens), budget);
+                for seconds in [1, 2, 59, 3600, 86_400 * 365 * 20] {
+                    let units = time.at(Timestamp::from_nanos(seconds * 1_000_000_000));
+                    assert_eq!(units, seconds * tokens * time.token_units(), "{tokens}/s after {seconds} s");
                 }
             }
         }
