@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::body::CacheBody;
-use super::fetch::LiveHead;
+use super::flight::LiveHead;
 use super::range::{ByteRange, ContentRange, Ranges, Resolved};
 use super::status::CacheStatus;
 use super::stored::Stored;
@@ -48,8 +48,10 @@ pub(crate) fn from_stored<B>(
     {
         let complete = stored.body.complete();
         match ranges.resolve(complete.unwrap_or(u64::MAX)) {
+            // Several parts of a sliced representation would have to be gathered first: it is sent as a whole.
+            Resolved::Parts(parts) if parts.len() > 1 && stored.body.slices().is_some() => {}
             Resolved::Parts(parts) => return partial(stored, &parts, headers, status),
-            Resolved::Unsatisfiable if stored.is_whole => {
+            Resolved::Unsatisfiable if stored.is_whole || stored.body.slices().is_some() => {
                 let value = format!("bytes */{}", complete.unwrap_or(0));
                 headers.insert(CONTENT_RANGE, HeaderValue::try_from(value).expect("visible ASCII"));
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
@@ -59,17 +61,22 @@ pub(crate) fn from_stored<B>(
         }
     }
     let body = match stored.body.complete() {
-        Some(length) if length > 0 => {
-            CacheBody::stored(Arc::clone(&stored.body), ByteRange { first: 0, last: length - 1 })
-        }
+        Some(length) if length > 0 => body_of(stored, ByteRange { first: 0, last: length - 1 }),
         _ => CacheBody::empty(),
     };
     response(stored.status, headers, body, status)
 }
 
+fn body_of<B>(stored: &Stored, range: ByteRange) -> CacheBody<B> {
+    match stored.body.slices() {
+        None => CacheBody::stored(Arc::clone(&stored.body), range),
+        Some(slices) => CacheBody::sliced(&stored.body, slices, range),
+    }
+}
+
 /// Whether a stored response has all the bytes that a request asks for.
 pub(crate) fn suffices(stored: &Stored, headers: &HeaderMap) -> bool {
-    if stored.is_whole {
+    if stored.is_whole || stored.body.slices().is_some() {
         return true;
     }
     // Without a strong validator nobody could tell which representation the part is of, but `Range` alone asks for
@@ -91,7 +98,7 @@ fn partial<B>(
         [range] => {
             headers.insert(CONTENT_RANGE, ContentRange { range: *range, complete }.to_value());
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
-            CacheBody::stored(Arc::clone(&stored.body), *range)
+            body_of(stored, *range)
         }
         parts => {
             let (boundary, chunks) = multipart(stored, parts, headers.get(CONTENT_TYPE));

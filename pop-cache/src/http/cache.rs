@@ -1,22 +1,29 @@
-//! The shared cache itself: its settings, its storage, its purges.
+//! The shared cache itself: its storage, its keys, its purges.
 
 use core::fmt;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ahash::RandomState;
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Uri};
 
-use super::fetch::Flights;
-use super::handle::{Counters, Handle};
-use super::key::{CacheKey, KeyError};
+use super::builder::{HttpCacheBuilder, QueryPolicy};
+use super::contents::Slices;
+use super::flight::Flights;
+use super::groups;
+use super::handle::{Counters, Handle, PurgeMode};
+use super::key::{self, CacheKey, KeyError};
+use super::live::Budget;
 use super::policy::Exchange;
 use super::rules::Rules;
 use super::service::CacheLayer;
-use super::status::cache_identifier;
+use super::slices::SLICE_BYTES;
 use super::stored::{Resource, Stored};
+use super::vary::Vary;
 use crate::{Cache, EntryOptions};
 
 /// A request as policies see it.
@@ -39,238 +46,11 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-type KeyPolicy = Box<dyn Fn(&RequestHead<'_>, CacheKey) -> CacheKey + Send + Sync>;
-type BypassPolicy = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
-type QueryPolicy = Box<dyn Fn(&str) -> bool + Send + Sync>;
-type LifetimePolicy = Box<dyn Fn(&CacheKey, &Exchange<'_>) -> Option<Duration> + Send + Sync>;
-type StorablePolicy = Box<dyn Fn(&CacheKey, &Exchange<'_>) -> bool + Send + Sync>;
-type TagPolicy = Box<dyn Fn(&CacheKey, &Exchange<'_>) -> Vec<String> + Send + Sync>;
-type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
-
 /// At most this many tags are taken from one response.
 pub const MAX_TAGS: usize = 128;
 
 /// At most this many keys are remembered as uncacheable.
 pub const MAX_HIT_FOR_MISS: u64 = 16_384;
-
-/// Settings of an [`HttpCache`].
-pub struct HttpCacheBuilder {
-    capacity: u64,
-    name: String,
-    rules: Rules,
-    object_bytes_max: Option<u64>,
-    variants_max: usize,
-    keep: Duration,
-    hit_for_miss: Duration,
-    default_scheme: &'static str,
-    shows_key: bool,
-    tag_fields: Vec<HeaderName>,
-    key: Option<KeyPolicy>,
-    query: Option<QueryPolicy>,
-    bypass: Option<BypassPolicy>,
-    lifetime: Option<LifetimePolicy>,
-    storable: Option<StorablePolicy>,
-    tags: Option<TagPolicy>,
-    clock: Clock,
-}
-
-/// A setting that cannot work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// `name` is empty or not visible ASCII.
-    Name,
-    /// `capacity` is zero.
-    Capacity,
-    /// `object_bytes_max` (first) is larger than `capacity` (second).
-    ObjectBytes(u64, u64),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name => formatter.write_str("name: expected visible ASCII, at least one character"),
-            Self::Capacity => formatter.write_str("capacity: expected at least one byte"),
-            Self::ObjectBytes(object, capacity) => {
-                write!(formatter, "object_bytes_max: {object} is more than the capacity, {capacity}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-impl fmt::Debug for HttpCacheBuilder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("HttpCacheBuilder")
-            .field("capacity", &self.capacity)
-            .field("name", &self.name)
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
-    }
-}
-
-impl HttpCacheBuilder {
-    /// The cache's name in `Cache-Status`. Default `pop`.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// The choices the RFCs leave. Default [`Rules::default`].
-    #[must_use]
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
-        self
-    }
-
-    /// Bodies with more bytes are passed on and not stored. Default an eighth of the capacity.
-    #[must_use]
-    pub fn object_bytes_max(mut self, bytes: u64) -> Self {
-        self.object_bytes_max = Some(bytes);
-        self
-    }
-
-    /// Responses kept for one key, told apart by `Vary`. Default 32, at least 1.
-    #[must_use]
-    pub fn variants_max(mut self, variants: usize) -> Self {
-        self.variants_max = variants;
-        self
-    }
-
-    /// How long a stale response with a validator is kept for revalidation. Default one hour.
-    #[must_use]
-    pub fn keep(mut self, keep: Duration) -> Self {
-        self.keep = keep;
-        self
-    }
-
-    /// How long a key whose answer could not be stored is remembered, so that requests for it do not queue behind
-    /// each other. Default 10 seconds; zero turns it off.
-    #[must_use]
-    pub fn hit_for_miss(mut self, memory: Duration) -> Self {
-        self.hit_for_miss = memory;
-        self
-    }
-
-    /// The scheme of requests whose target names none. Default `http`.
-    #[must_use]
-    pub fn default_scheme(mut self, scheme: &'static str) -> Self {
-        self.default_scheme = scheme;
-        self
-    }
-
-    /// Shows the key in `Cache-Status`. Default no.
-    #[must_use]
-    pub fn show_key(mut self) -> Self {
-        self.shows_key = true;
-        self
-    }
-
-    /// Response fields whose words are tags to purge by, separated by spaces or commas. Default `Surrogate-Key` and
-    /// `Cache-Tag`.
-    #[must_use]
-    pub fn tag_fields(mut self, fields: Vec<HeaderName>) -> Self {
-        self.tag_fields = fields;
-        self
-    }
-
-    /// Makes the key; gets the standard one.
-    #[must_use]
-    pub fn key(
-        mut self,
-        policy: impl Fn(&RequestHead<'_>, CacheKey) -> CacheKey + Send + Sync + 'static,
-    ) -> Self {
-        self.key = Some(Box::new(policy));
-        self
-    }
-
-    /// Says which query parameters, by name, belong to the key and to the forwarded request; the others are cut out
-    /// of both.
-    #[must_use]
-    pub fn keep_query(mut self, policy: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.query = Some(Box::new(policy));
-        self
-    }
-
-    /// Says which requests the cache leaves alone.
-    #[must_use]
-    pub fn bypass(mut self, policy: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.bypass = Some(Box::new(policy));
-        self
-    }
-
-    /// Overrides the freshness lifetime of a response.
-    #[must_use]
-    pub fn lifetime(
-        mut self,
-        policy: impl Fn(&CacheKey, &Exchange<'_>) -> Option<Duration> + Send + Sync + 'static,
-    ) -> Self {
-        self.lifetime = Some(Box::new(policy));
-        self
-    }
-
-    /// Refuses responses that the RFC would let be stored.
-    #[must_use]
-    pub fn storable(
-        mut self,
-        policy: impl Fn(&CacheKey, &Exchange<'_>) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.storable = Some(Box::new(policy));
-        self
-    }
-
-    /// Adds tags to those of the response's own fields.
-    #[must_use]
-    pub fn tags(
-        mut self,
-        policy: impl Fn(&CacheKey, &Exchange<'_>) -> Vec<String> + Send + Sync + 'static,
-    ) -> Self {
-        self.tags = Some(Box::new(policy));
-        self
-    }
-
-    /// Where the time of day comes from. Default `SystemTime::now`.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.clock = Box::new(clock);
-        self
-    }
-
-    /// Makes the cache.
-    ///
-    /// # Errors
-    /// A setting cannot work; the error names it.
-    pub fn build(self) -> Result<HttpCache, ConfigError> {
-        let name = cache_identifier(&self.name).ok_or(ConfigError::Name)?;
-        if self.capacity == 0 {
-            return Err(ConfigError::Capacity);
-        }
-        let object_bytes_max = self.object_bytes_max.unwrap_or(self.capacity / 8);
-        if object_bytes_max > self.capacity {
-            return Err(ConfigError::ObjectBytes(object_bytes_max, self.capacity));
-        }
-        // An entry weighs half a kilobyte at the very least.
-        let entries = usize::try_from(self.capacity / 512).unwrap_or(usize::MAX).clamp(64, 1 << 20);
-        Ok(HttpCache {
-            shared: Arc::new(Shared {
-                store: Cache::builder(self.capacity).entries(entries).build(),
-                uncacheable: Cache::builder(MAX_HIT_FOR_MISS).build(),
-                flights: Flights::default(),
-                counters: Counters::default(),
-                stripes: std::array::from_fn(|_| Stripe::default()),
-                hasher: RandomState::new(),
-                epoch: AtomicU64::new(1),
-                swept: AtomicU64::new(0),
-                name,
-                object_bytes_max,
-                settings: self,
-            }),
-        })
-    }
-}
 
 /// An HTTP shared cache. A clone is another handle on the same cache.
 ///
@@ -299,6 +79,7 @@ impl HttpCache {
     /// Settings for a cache that holds responses of `capacity` bytes, fields and bookkeeping counted.
     #[must_use]
     pub fn builder(capacity: u64) -> HttpCacheBuilder {
+        let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect();
         HttpCacheBuilder {
             capacity,
             name: "pop".into(),
@@ -309,15 +90,29 @@ impl HttpCache {
             hit_for_miss: Duration::from_secs(10),
             default_scheme: "http",
             shows_key: false,
-            tag_fields: vec![HeaderName::from_static("surrogate-key"), HeaderName::from_static("cache-tag")],
+            tag_fields: names(&["surrogate-key", "cache-tag"]),
             key: None,
             query: None,
             bypass: None,
             lifetime: None,
             storable: None,
             tags: None,
+            unkeyed: names(&[
+                "x-original-url",
+                "x-rewrite-url",
+                "x-http-method-override",
+                "x-http-method",
+                "x-method-override",
+            ]),
+            slice_bytes: Some(SLICE_BYTES),
+            flight_bytes_max: None,
+            purge: None,
             clock: Box::new(SystemTime::now),
         }
+    }
+
+    pub(crate) fn with(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
     }
 
     /// A layer that puts this cache in front of a service.
@@ -344,11 +139,21 @@ struct Stripe {
     invalidated: AtomicU64,
 }
 
+/// An entry of the store.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    /// All responses of one key.
+    Resource(Arc<Resource>),
+    /// Some bytes of a large response.
+    Slice(Bytes),
+}
+
 /// What the layer, the handle and the fetches share.
 pub(crate) struct Shared {
-    pub(crate) store: Cache<CacheKey, Arc<Resource>>,
+    pub(crate) store: Cache<CacheKey, Held>,
     uncacheable: Cache<CacheKey, ()>,
     pub(crate) flights: Flights,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
     stripes: [Stripe; STRIPES],
     hasher: RandomState,
@@ -356,6 +161,8 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     /// The epoch of the latest purge of more than a key.
     swept: AtomicU64,
+    /// Counts sliced responses; the names of their slices.
+    sliced: AtomicU64,
     pub(crate) name: String,
     pub(crate) object_bytes_max: u64,
     settings: HttpCacheBuilder,
@@ -367,7 +174,37 @@ impl fmt::Debug for Shared {
     }
 }
 
+thread_local! {
+    /// A buffer for the key of the request at hand, so that a hit allocates none.
+    static KEY: Cell<String> = const { Cell::new(String::new()) };
+}
+
 impl Shared {
+    pub(crate) fn new(
+        settings: HttpCacheBuilder,
+        name: String,
+        object_bytes_max: u64,
+        flight_bytes_max: u64,
+    ) -> Self {
+        // An entry weighs half a kilobyte at the very least.
+        let entries = usize::try_from(settings.capacity / 512).unwrap_or(usize::MAX).clamp(64, 1 << 20);
+        Self {
+            store: Cache::builder(settings.capacity).entries(entries).build(),
+            uncacheable: Cache::builder(MAX_HIT_FOR_MISS).build(),
+            flights: Flights::default(),
+            budget: Budget::new(flight_bytes_max),
+            counters: Counters::default(),
+            stripes: std::array::from_fn(|_| Stripe::default()),
+            hasher: RandomState::new(),
+            epoch: AtomicU64::new(1),
+            swept: AtomicU64::new(0),
+            sliced: AtomicU64::new(0),
+            name,
+            object_bytes_max,
+            settings,
+        }
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         (self.settings.clock)()
     }
@@ -380,35 +217,89 @@ impl Shared {
         self.settings.bypass.as_ref().is_some_and(|bypass| bypass(head))
     }
 
-    /// The key of a request, by the operator's policies.
-    pub(crate) fn key(&self, head: &RequestHead<'_>) -> Result<CacheKey, KeyError> {
-        let mut key = CacheKey::of(head.uri, head.headers, self.settings.default_scheme)?;
-        if let Some(keeps) = &self.settings.query
-            && let Some(target) = filtered(key.target(), keeps)
-        {
-            key = key.with_target(&target);
-        }
-        Ok(match &self.settings.key {
-            Some(policy) => policy(head, key),
-            None => key,
-        })
+    /// Whether the request is a PURGE that the operator has a word on, and which.
+    pub(crate) fn purge_permission(&self, head: &RequestHead<'_>) -> Option<bool> {
+        let allows = self.settings.purge.as_ref()?;
+        (head.method.as_str() == "PURGE").then(|| allows(head))
     }
 
-    /// The target to forward: the normalised one, so that the origin reads what the key says.
+    pub(crate) fn unkeyed_fields(&self) -> &[HeaderName] {
+        &self.settings.unkeyed
+    }
+
+    /// The key of a request, by the operator's policies.
+    pub(crate) fn key(&self, head: &RequestHead<'_>) -> Result<CacheKey, KeyError> {
+        self.with_key(head, |key| CacheKey::from_raw(key))
+    }
+
+    /// Calls `act` with the key of a request. Allocates only where a policy of the operator's does.
+    pub(crate) fn with_key<T>(
+        &self,
+        head: &RequestHead<'_>,
+        act: impl FnOnce(&str) -> T,
+    ) -> Result<T, KeyError> {
+        let mut text = KEY.take();
+        text.clear();
+        let written = key::write(&mut text, head.uri, head.headers, self.settings.default_scheme);
+        let result = written.map(|()| {
+            if self.settings.query.is_none() && self.settings.key.is_none() {
+                return act(&text);
+            }
+            let mut key = CacheKey::from_raw(text.as_str());
+            if let Some(keeps) = &self.settings.query
+                && let Some(target) = filtered(key.target(), keeps)
+            {
+                key = key.with_target(&target);
+            }
+            match &self.settings.key {
+                Some(policy) => act(policy(head, key).as_str()),
+                None => act(key.as_str()),
+            }
+        });
+        KEY.set(text);
+        result
+    }
+
+    /// The target to forward: the normalised one, so that the origin reads what the key says. `None` where it is the
+    /// same, or no path at all (`*`, or the authority of a CONNECT).
     pub(crate) fn normalised_target(&self, head: &RequestHead<'_>) -> Option<http::uri::PathAndQuery> {
+        let own = head.uri.path_and_query().filter(|path| path.as_str().starts_with('/'))?;
         let key = CacheKey::of(head.uri, head.headers, self.settings.default_scheme).ok()?;
         let filtered = self.settings.query.as_ref().and_then(|keeps| filtered(key.target(), keeps));
         let target = filtered.as_deref().unwrap_or(key.target());
-        let same = head.uri.path_and_query().is_some_and(|path| path.as_str() == target);
-        if same { None } else { target.parse().ok() }
+        if own.as_str() == target { None } else { target.parse().ok() }
     }
 
-    pub(crate) fn shown_key(&self, key: &CacheKey) -> Option<String> {
-        self.settings.shows_key.then(|| key.as_str().to_owned())
+    pub(crate) fn shown_key(&self, key: &str) -> Option<String> {
+        self.settings.shows_key.then(|| key.to_owned())
     }
 
-    pub(crate) fn resource(&self, key: &CacheKey) -> Option<Arc<Resource>> {
-        self.store.get(key)
+    pub(crate) fn resource(&self, key: &str) -> Option<Arc<Resource>> {
+        match self.store.get(key)? {
+            Held::Resource(resource) => Some(resource),
+            Held::Slice(_) => None,
+        }
+    }
+
+    pub(crate) fn slice(&self, key: &CacheKey) -> Option<Bytes> {
+        match self.store.get(key.as_str())? {
+            Held::Slice(slice) => Some(slice),
+            Held::Resource(_) => None,
+        }
+    }
+
+    /// A name for the slices of a response; `None` where there are to be none.
+    pub(crate) fn new_slices(&self) -> Option<Slices> {
+        let bytes = self.settings.slice_bytes?;
+        Some(Slices { id: self.sliced.fetch_add(1, Ordering::Relaxed), bytes })
+    }
+
+    /// Which of its variants a request asks for, as far as `vary` tells: zero where nothing selects.
+    pub(crate) fn variant(&self, vary: &Vary, request: &HeaderMap) -> u64 {
+        match vary {
+            Vary::Fields(_) => self.hasher.hash_one(vary.values(request)).max(1),
+            Vary::Nothing | Vary::Any => 0,
+        }
     }
 
     pub(crate) fn lifetime(&self, key: &CacheKey, exchange: &Exchange<'_>) -> Option<Duration> {
@@ -419,16 +310,22 @@ impl Shared {
         self.settings.storable.as_ref().is_none_or(|policy| policy(key, exchange))
     }
 
-    /// The tags of a response, at most [`MAX_TAGS`].
-    pub(crate) fn tags_of(&self, key: &CacheKey, exchange: &Exchange<'_>) -> Arc<[Box<str>]> {
-        let lines = self.settings.tag_fields.iter().flat_map(|name| exchange.response.get_all(name));
+    /// The words of the tag fields in `headers`, at most [`MAX_TAGS`].
+    pub(crate) fn words_of_tag_fields(&self, headers: &HeaderMap) -> Vec<Box<str>> {
+        let lines = self.settings.tag_fields.iter().flat_map(|name| headers.get_all(name));
         let words = lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split([' ', '\t', ',']))
-            .filter(|word| !word.is_empty())
-            .map(Box::<str>::from);
+            .filter(|word| !word.is_empty());
+        words.take(MAX_TAGS).map(Box::from).collect()
+    }
+
+    /// The tags of a response, its groups among them, at most [`MAX_TAGS`].
+    pub(crate) fn tags_of(&self, key: &CacheKey, exchange: &Exchange<'_>) -> Arc<[Box<str>]> {
+        let words = self.words_of_tag_fields(exchange.response).into_iter();
+        let groups = groups::members(exchange.response).into_iter().map(|group| groups::tag(key, &group));
         let own = self.settings.tags.as_ref().map(|policy| policy(key, exchange)).unwrap_or_default();
-        words.chain(own.into_iter().map(String::into_boxed_str)).take(MAX_TAGS).collect()
+        words.chain(groups.chain(own).map(String::into_boxed_str)).take(MAX_TAGS).collect()
     }
 
     pub(crate) fn remember_uncacheable(&self, key: &CacheKey) {
@@ -440,7 +337,7 @@ impl Shared {
     }
 
     pub(crate) fn is_remembered_uncacheable(&self, key: &CacheKey) -> bool {
-        self.uncacheable.contains_key(key)
+        self.uncacheable.contains_key(key.as_str())
     }
 
     fn stripe(&self, key: &CacheKey) -> &Stripe {
@@ -463,15 +360,34 @@ impl Shared {
         if is_outdated {
             return false;
         }
-        let old = self.store.get(key);
-        let resource = old
+        let old = self.resource(key.as_str());
+        let mut resource = old
             .as_deref()
             .unwrap_or(&Resource { variants: Vec::new() })
             .with(stored, self.settings.variants_max);
-        let options = EntryOptions::new()
-            .weight(resource.weight(key.as_str().len()))
-            .time_to_live(resource.useful_for(now, self.settings.keep));
-        self.store.insert_entry(key.clone(), Arc::new(resource), options).is_ok()
+        // Variants of one key share what one body may take twice over.
+        resource.shrink_to(self.object_bytes_max.saturating_mul(2));
+        let weight = resource.weight(key.as_str().len());
+        let mut options =
+            EntryOptions::new().weight(weight).time_to_live(resource.useful_for(now, self.settings.keep));
+        options = options.tag(self.host_tag(key.host()));
+        let mut tags: Vec<u64> =
+            resource.variants.iter().flat_map(|stored| stored.tags.iter()).map(|tag| self.tag(tag)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        options = tags.into_iter().fold(options, EntryOptions::tag);
+        self.store.insert_entry(key.clone(), Held::Resource(Arc::new(resource)), options).is_ok()
+    }
+
+    /// Stores a slice for as long as its response is of use.
+    pub(crate) fn store_slice(&self, key: CacheKey, slice: Bytes, stored: &Stored) {
+        /// The entry of the index and the `Bytes` itself.
+        const SLICE_OVERHEAD: u64 = 160;
+        let weight = slice.len() as u64 + key.as_str().len() as u64 + SLICE_OVERHEAD;
+        let lifetime = stored.policy.useful_for(self.settings.keep);
+        let options = EntryOptions::new().weight(weight).time_to_live(lifetime);
+        // A slice that finds no room is fetched again.
+        let _refused = self.store.insert_entry(key, Held::Slice(slice), options);
     }
 
     /// Invalidates one key (RFC 9111 §4.4). Says how many responses went.
@@ -479,8 +395,69 @@ impl Shared {
         let stripe = self.stripe(key);
         let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
         stripe.invalidated.store(self.next_epoch(), Ordering::Release);
-        self.uncacheable.remove(key);
-        self.store.remove(key).map_or(0, |resource| resource.variants.len())
+        self.uncacheable.remove(key.as_str());
+        match self.store.remove(key.as_str()) {
+            Some(Held::Resource(resource)) => resource.variants.len(),
+            Some(Held::Slice(_)) | None => 0,
+        }
+    }
+
+    /// Purges one key. Says how many responses that concerned.
+    pub(crate) fn purge_key(&self, key: &CacheKey, mode: PurgeMode) -> usize {
+        if mode == PurgeMode::Remove {
+            return self.invalidate(key);
+        }
+        let stripe = self.stripe(key);
+        let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is being fetched is older than the purge.
+        stripe.invalidated.store(self.next_epoch(), Ordering::Release);
+        let now = self.now();
+        let resource = self.resource(key.as_str());
+        resource.map_or(0, |found| found.variants.iter().filter(|stored| stored.purge_softly(now)).count())
+    }
+
+    /// Purges every response with this tag.
+    pub(crate) fn purge_tag(&self, tag: &str, mode: PurgeMode) -> usize {
+        match mode {
+            PurgeMode::Remove => {
+                self.begin_sweep();
+                self.store.invalidate_tag(self.tag(tag))
+            }
+            PurgeMode::MarkStale => self.mark(|_, stored| stored.tags.iter().any(|own| **own == *tag)),
+        }
+    }
+
+    /// Purges every response of this host, whatever the scheme and the port.
+    pub(crate) fn purge_host(&self, host: &str, mode: PurgeMode) -> usize {
+        match mode {
+            PurgeMode::Remove => {
+                self.begin_sweep();
+                self.store.invalidate_tag(self.host_tag(host))
+            }
+            PurgeMode::MarkStale => self.mark(|key, _| key.host().eq_ignore_ascii_case(host)),
+        }
+    }
+
+    /// Marks stale every response for which `concerns` holds, and says how many.
+    pub(crate) fn mark(&self, concerns: impl Fn(&CacheKey, &Stored) -> bool) -> usize {
+        self.begin_sweep();
+        let now = self.now();
+        let mut marked = 0;
+        self.store.for_each(|key, held| {
+            if let Held::Resource(resource) = held {
+                let variants = resource.variants.iter().filter(|stored| concerns(key, stored));
+                marked += variants.filter(|stored| stored.purge_softly(now)).count();
+            }
+        });
+        marked
+    }
+
+    fn tag(&self, tag: &str) -> u64 {
+        self.hasher.hash_one(tag)
+    }
+
+    fn host_tag(&self, host: &str) -> u64 {
+        self.hasher.hash_one(("host", host.to_ascii_lowercase()))
     }
 
     /// Makes every fetch under way unable to store, before many keys are purged.

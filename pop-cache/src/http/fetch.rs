@@ -1,31 +1,33 @@
-//! Fetches: one for all who ask at the same time, stored while it streams, outliving the client that began it.
+//! A fetch: asks the origin for a client, or for many, stores what it brings, and outlives the client that began it.
 
 use core::fmt;
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use ahash::RandomState;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::body::{BoxError, Live, StoredBody};
+use super::body::BoxError;
 use super::cache::Shared;
 use super::directive::RequestDirectives;
 use super::fields;
+use super::flight::{Flight, LiveHead, Published};
 use super::handle::count;
 use super::key::CacheKey;
-use super::policy::{Exchange, Policy, Refusal, Storability};
+use super::live::{Live, Reader};
+use super::policy::{Exchange, Refusal};
 use super::range::{ByteRange, ContentRange};
 use super::stored::Stored;
+use super::storing::{
+    Admission, Storing, content_length, freshened, refusal_is_lasting, stream, stream_slices,
+};
 use super::validation;
-use super::vary::Selection;
 
 /// Why there is no answer, or no rest of one. Cheap to clone: it reaches everyone who waited.
 #[derive(Clone, Debug)]
@@ -42,6 +44,12 @@ pub enum FetchError {
         /// What came.
         received: u64,
     },
+    /// The representation changed while its parts were being fetched.
+    Changed,
+    /// The origin refused a part of a representation with this status.
+    Refused(StatusCode),
+    /// The client read so slowly that others who shared its fetch would have had to wait.
+    TooSlow,
     /// The fetch was given up: the inner service panicked, or the runtime shuts down.
     Abandoned,
 }
@@ -56,6 +64,9 @@ impl fmt::Display for FetchError {
             Self::Truncated { announced, received } => {
                 write!(formatter, "the body ended after {received} of {announced} bytes")
             }
+            Self::Changed => formatter.write_str("the representation changed while it was fetched in parts"),
+            Self::Refused(status) => write!(formatter, "the origin refused a part with {}", status.as_u16()),
+            Self::TooSlow => formatter.write_str("the client fell too far behind others who share its fetch"),
             Self::Abandoned => formatter.write_str("the fetch was given up"),
         }
     }
@@ -71,92 +82,18 @@ impl std::error::Error for FetchError {
 }
 
 impl FetchError {
-    fn origin(error: impl Into<BoxError>) -> Self {
+    pub(crate) fn origin(error: impl Into<BoxError>) -> Self {
         Self::Origin(Arc::from(error.into()))
     }
-}
-
-/// What a fetch has come to, for everyone who waits.
-#[derive(Clone, Debug)]
-pub(crate) enum Published {
-    /// Nothing yet.
-    Pending,
-    /// A response that is being stored; its body is under way.
-    Live(Arc<LiveHead>),
-    /// The origin confirmed what is stored; here it is, freshened.
-    Validated(Arc<Stored>),
-    /// The origin failed (with this status, if it answered) and this may stand in.
-    StaleOnError(Arc<Stored>, Option<StatusCode>),
-    /// The answer is for one client alone: everybody else asks for himself.
-    Released,
-    /// There is none.
-    Failed(FetchError),
-}
-
-/// The head of a response whose body is under way.
-#[derive(Debug)]
-pub(crate) struct LiveHead {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) policy: Policy,
-    pub(crate) selection: Selection,
-    pub(crate) body: Arc<Live>,
-    pub(crate) length: Option<u64>,
 }
 
 /// What the client that began a fetch gets.
 #[derive(Debug)]
 pub(crate) enum Outcome<B> {
-    Shared(Published),
+    /// Something shared; the reader keeps a body from being given up before the client has its own.
+    Shared(Published, Option<Reader>),
     /// Not storable: straight from the origin.
     Direct(Box<Response<B>>, Refusal),
-}
-
-/// The fetches under way, by key and range.
-#[derive(Debug, Default)]
-pub(crate) struct Flights {
-    map: Mutex<HashMap<FlightKey, watch::Receiver<Published>, RandomState>>,
-}
-
-type FlightKey = (CacheKey, Option<HeaderValue>);
-
-impl Flights {
-    /// Joins the fetch for this key, or begins one.
-    pub(crate) fn join(
-        shared: &Arc<Shared>,
-        key: &CacheKey,
-        request: &HeaderMap,
-    ) -> Result<watch::Receiver<Published>, Flight> {
-        let key = (key.clone(), request.get(RANGE).cloned());
-        let mut map = shared.flights.map.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(receiver) = map.get(&key) {
-            return Ok(receiver.clone());
-        }
-        let (sender, receiver) = watch::channel(Published::Pending);
-        map.insert(key.clone(), receiver);
-        Err(Flight { shared: Arc::clone(shared), key, sender })
-    }
-}
-
-/// A registered fetch; unregistered, and failed if it has not come to anything, when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    shared: Arc<Shared>,
-    key: FlightKey,
-    sender: watch::Sender<Published>,
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.shared.flights.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-        self.sender.send_if_modified(|published| {
-            let is_pending = matches!(published, Published::Pending);
-            if is_pending {
-                *published = Published::Failed(FetchError::Abandoned);
-            }
-            is_pending
-        });
-    }
 }
 
 /// Everything a fetch needs; it runs as a task of its own.
@@ -181,6 +118,9 @@ enum Plan {
     /// Give us the part that is missing.
     Complete(Arc<Stored>, ByteRange),
 }
+
+/// When a request was sent and its answer's head had arrived.
+type Times = (SystemTime, SystemTime);
 
 impl<S, B, B2> Fetch<S, B>
 where
@@ -208,7 +148,7 @@ where
             fields::receive(&mut head.headers, response_time);
             let times = (request_time, response_time);
             if is_failure(head.status) && self.stands_in().is_some() {
-                return self.fail(FetchError::Abandoned, Some(head.status), leader);
+                return self.fail(FetchError::Refused(head.status), Some(head.status), leader);
             }
             match (&plan, head.status) {
                 (Plan::Validate(stored), StatusCode::NOT_MODIFIED)
@@ -225,8 +165,7 @@ where
                 }
                 // The origin speaks of something else than what is stored: ask for the whole.
                 (Plan::Validate(_), StatusCode::NOT_MODIFIED)
-                | (Plan::Complete(..), StatusCode::PARTIAL_CONTENT) => {}
-                (Plan::Complete(..), StatusCode::RANGE_NOT_SATISFIABLE) => {}
+                | (Plan::Complete(..), StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) => {}
                 (Plan::Forward, StatusCode::NOT_MODIFIED) if !self.is_conditional() => {
                     return self.fail(FetchError::UnexpectedNotModified, None, leader);
                 }
@@ -235,16 +174,19 @@ where
             plan = Plan::Forward;
             let mut parts = self.parts.clone();
             validation::make_unconditional(&mut parts.headers);
+            // What was forwarded is what a second 304 is judged by.
+            self.parts.headers.clone_from(&parts.headers);
             request = Request::from_parts(parts, B::default());
         }
     }
 
     fn plan(&self) -> Plan {
         let Some(stored) = &self.candidate else { return Plan::Forward };
-        if !stored.is_whole {
-            let is_fresh_enough = !self.parts.headers.contains_key(RANGE);
+        let is_here = stored.is_whole || stored.body.slices().is_some();
+        if !is_here {
+            let asks_for_all = !self.parts.headers.contains_key(RANGE);
             return match stored.body.sole_gap() {
-                Some(gap) if is_fresh_enough => Plan::Complete(Arc::clone(stored), gap),
+                Some(gap) if asks_for_all => Plan::Complete(Arc::clone(stored), gap),
                 _ => Plan::Forward,
             };
         }
@@ -275,43 +217,44 @@ where
     }
 
     fn publish(self, published: Published, leader: oneshot::Sender<Outcome<B2>>) {
+        let _flight = self.begin(published.clone(), published, None, leader);
+    }
+
+    /// Tells everybody; the flight that is handed back stays registered until it is dropped.
+    fn begin(
+        self,
+        to_waiters: Published,
+        to_leader: Published,
+        holder: Option<Reader>,
+        leader: oneshot::Sender<Outcome<B2>>,
+    ) -> Option<Flight> {
         if let Some(flight) = &self.flight {
-            flight.sender.send_replace(published.clone());
+            flight.publish(to_waiters);
         }
         // A leader that left misses nothing.
-        let _gone = leader.send(Outcome::Shared(published));
+        let _gone = leader.send(Outcome::Shared(to_leader, holder));
+        self.flight
     }
 
     /// The stored response with the fields of a 304 (RFC 9111 §3.2, §4.3.4), stored anew.
-    fn freshen(
-        &self,
-        stored: &Arc<Stored>,
-        update: &HeaderMap,
-        (request_time, response_time): (SystemTime, SystemTime),
-        epoch: u64,
-    ) -> Arc<Stored> {
+    fn freshen(&self, stored: &Arc<Stored>, update: &HeaderMap, times: Times, epoch: u64) -> Arc<Stored> {
         let mut headers = stored.original_headers();
         fields::update_stored(&mut headers, update);
-        let fresh = freshened(
-            &self.shared,
-            &self.key,
-            stored,
-            headers,
-            &self.parts.headers,
-            request_time,
-            response_time,
-        );
+        let (fresh, refusal) =
+            freshened(&self.shared, &self.key, stored, headers, &self.parts.headers, times);
         let fresh = Arc::new(fresh);
-        self.shared.store(&self.key, Arc::clone(&fresh), epoch, response_time);
+        if refusal.is_none() {
+            self.shared.store(&self.key, Arc::clone(&fresh), epoch, times.1);
+        }
         fresh
     }
 
     /// A new response: stored while it streams, or handed to the leader alone.
     async fn receive(
         self,
-        mut head: response::Parts,
+        head: response::Parts,
         body: B2,
-        (request_time, response_time): (SystemTime, SystemTime),
+        (request_time, response_time): Times,
         epoch: u64,
         leader: oneshot::Sender<Outcome<B2>>,
     ) {
@@ -323,57 +266,65 @@ where
             request_time,
             response_time,
         };
-        let admission = Admission::of(&self.shared, &self.key, &exchange);
-        let (policy, tags, part) = match admission {
-            Ok(admission) => (admission.policy, admission.tags, admission.part),
+        let admission = match Admission::of(&self.shared, &self.key, &exchange) {
+            Ok(admission) => admission,
             Err(refusal) => {
                 if refusal_is_lasting(refusal) {
                     self.shared.remember_uncacheable(&self.key);
                 }
                 if let Some(flight) = &self.flight {
-                    flight.sender.send_replace(Published::Released);
+                    flight.publish(Published::Released);
                 }
                 let direct = Response::from_parts(head, body);
                 let _gone = leader.send(Outcome::Direct(Box::new(direct), refusal));
                 return;
             }
         };
-        let selection = policy.vary.selection(&self.parts.headers, &head.headers);
-        let length = content_length(&head.headers);
-        let live = Live::new(self.shared.object_bytes_max);
-        let shared = Arc::clone(&self.shared);
+        let selection = admission.policy.vary.selection(&self.parts.headers, &head.headers);
         let storing = Storing {
             key: self.key.clone(),
             status: head.status,
             headers: head.headers.clone(),
-            policy: policy.clone(),
+            policy: admission.policy.clone(),
             selection: selection.clone(),
-            tags,
-            part,
+            tags: admission.tags,
+            part: admission.part,
             request: self.parts.headers.clone(),
             epoch,
         };
-        let reader = live.reader(None);
+        let length = content_length(&head.headers);
+        let limit = if admission.slices.is_some() { 0 } else { self.shared.object_bytes_max };
+        let live = Live::new(limit, &self.shared.budget);
+        let holder = live.reader(None);
         let published = LiveHead {
             status: head.status,
-            headers: std::mem::take(&mut head.headers),
-            policy,
+            headers: head.headers,
+            policy: admission.policy,
             selection,
             body: Arc::clone(&live),
             length,
         };
-        let flight = self.begin(Published::Live(Arc::new(published)), leader);
-        drop(reader);
-        storing.run(&shared, body, &live, length, Vec::new(), Vec::new()).await;
-        drop(flight);
-    }
-
-    fn begin(self, published: Published, leader: oneshot::Sender<Outcome<B2>>) -> Option<Flight> {
-        if let Some(flight) = &self.flight {
-            flight.sender.send_replace(published.clone());
+        let published = Published::Live(Arc::new(published));
+        let shared = Arc::clone(&self.shared);
+        match admission.slices {
+            Some((slices, whole)) => {
+                let first = storing.part.map_or(0, |part| part.range.first);
+                let stored = storing.store_sliced(&shared, slices, whole);
+                let to_waiters = stored
+                    .as_ref()
+                    .map_or(Published::Released, |stored| Published::Sliced(Arc::clone(stored)));
+                drop(self.begin(to_waiters, published, holder, leader));
+                match stored {
+                    Some(stored) => stream_slices(&shared, body, &live, length, &stored, first).await,
+                    None => stream(body, &live, length).await,
+                }
+            }
+            None => {
+                let flight = self.begin(published.clone(), published, holder, leader);
+                storing.run(&shared, body, &live, length, Vec::new(), Vec::new()).await;
+                drop(flight);
+            }
         }
-        let _gone = leader.send(Outcome::Shared(published));
-        self.flight
     }
 
     /// The missing part of a stored representation: the whole goes to the client and to the store (RFC 9111 §3.4).
@@ -384,34 +335,23 @@ where
         gap: ByteRange,
         head: response::Parts,
         body: B2,
-        (request_time, response_time): (SystemTime, SystemTime),
+        times: Times,
         epoch: u64,
         leader: oneshot::Sender<Outcome<B2>>,
     ) {
         let mut headers = stored.original_headers();
         fields::update_stored(&mut headers, &head.headers);
         let request = self.parts.headers.clone();
-        let fresh = freshened(
-            &self.shared,
-            &self.key,
-            &stored,
-            headers.clone(),
-            &request,
-            request_time,
-            response_time,
-        );
+        let (fresh, refusal) = freshened(&self.shared, &self.key, &stored, headers.clone(), &request, times);
         let end = stored.body.complete().map_or(0, |length| length.saturating_sub(1));
-        let before = if gap.first == 0 {
-            Vec::new()
-        } else {
-            stored.body.chunks(ByteRange { first: 0, last: gap.first - 1 })
+        let held = |first: u64, last: u64| {
+            if first > last { Vec::new() } else { stored.body.chunks(ByteRange { first, last }) }
         };
-        let after = if gap.last >= end {
-            Vec::new()
-        } else {
-            stored.body.chunks(ByteRange { first: gap.last + 1, last: end })
-        };
-        let live = Live::new(self.shared.object_bytes_max);
+        let before = if gap.first == 0 { Vec::new() } else { held(0, gap.first - 1) };
+        let after = held(gap.last + 1, end);
+        let limit = if refusal.is_some() { 0 } else { self.shared.object_bytes_max };
+        let live = Live::new(limit, &self.shared.budget);
+        let holder = live.reader(None);
         let shared = Arc::clone(&self.shared);
         let storing = Storing {
             key: self.key.clone(),
@@ -432,7 +372,9 @@ where
             body: Arc::clone(&live),
             length: stored.body.complete(),
         };
-        let flight = self.begin(Published::Live(Arc::new(published)), leader);
+        let published = Published::Live(Arc::new(published));
+        let to_waiters = if refusal.is_some() { Published::Released } else { published.clone() };
+        let flight = self.begin(to_waiters, published, holder, leader);
         storing.run(&shared, body, &live, Some(gap.length()), before, after).await;
         drop(flight);
     }
@@ -460,213 +402,12 @@ impl Plan {
     }
 }
 
-/// What admits a response: its policy, its tags, and its place in the whole if it is a part.
-pub(crate) struct Admission {
-    pub(crate) policy: Policy,
-    pub(crate) tags: Arc<[Box<str>]>,
-    pub(crate) part: Option<ContentRange>,
-}
-
-impl Admission {
-    pub(crate) fn of(shared: &Shared, key: &CacheKey, exchange: &Exchange<'_>) -> Result<Self, Refusal> {
-        let rules = shared.rules();
-        let mut policy = Policy::new(rules, exchange);
-        if let Some(lifetime) = shared.lifetime(key, exchange) {
-            policy.override_lifetime(lifetime);
-        }
-        if let Storability::Refused(refusal) = policy.storability(rules, exchange) {
-            return Err(refusal);
-        }
-        if !shared.permits_storing(key, exchange) {
-            return Err(Refusal::Policy);
-        }
-        let length = content_length(exchange.response);
-        if length.is_some_and(|length| length > shared.object_bytes_max) {
-            return Err(Refusal::Body);
-        }
-        let part = if exchange.status == StatusCode::PARTIAL_CONTENT {
-            let part = ContentRange::parse(exchange.response).ok_or(Refusal::PartialWithoutPosition)?;
-            Some(honest(part, length))
-        } else {
-            None
-        };
-        Ok(Self { policy, tags: shared.tags_of(key, exchange), part })
-    }
-}
-
-/// A part whose `Content-Length` is shorter than its `Content-Range` and which reaches the end of the whole: the
-/// framing says what really comes, so the whole ends where the content does.
-fn honest(part: ContentRange, length: Option<u64>) -> ContentRange {
-    let ByteRange { first, last } = part.range;
-    match length {
-        Some(length) if length > 0 && length < part.range.length() && part.complete == Some(last + 1) => {
-            let range = ByteRange { first, last: first + length - 1 };
-            ContentRange { range, complete: Some(first + length) }
-        }
-        _ => part,
-    }
-}
-
-/// Whether another request for the key would be refused as well.
-fn refusal_is_lasting(refusal: Refusal) -> bool {
-    !matches!(
-        refusal,
-        Refusal::Method
-            | Refusal::NotFinal
-            | Refusal::AboutTheRequest
-            | Refusal::RequestNoStore
-            | Refusal::Authorization
-    )
-}
-
-/// A response on its way into the store.
-pub(crate) struct Storing {
-    pub(crate) key: CacheKey,
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) policy: Policy,
-    pub(crate) selection: Selection,
-    pub(crate) tags: Arc<[Box<str>]>,
-    pub(crate) part: Option<ContentRange>,
-    pub(crate) request: HeaderMap,
-    pub(crate) epoch: u64,
-}
-
-impl Storing {
-    /// Moves the body into `live`, between what is already there before and after it, and stores the whole at its
-    /// end. Readers see the end only after it is stored, so whoever asks next finds it.
-    pub(crate) async fn run<B2>(
-        self,
-        shared: &Shared,
-        body: B2,
-        live: &Live,
-        announced: Option<u64>,
-        before: Vec<Bytes>,
-        after: Vec<Bytes>,
-    ) where
-        B2: Body<Data = Bytes>,
-        B2::Error: Into<BoxError> + Send,
-    {
-        for chunk in before {
-            live.push(chunk).await;
-        }
-        let end = pump(body, live, announced).await;
-        if end.is_ok() {
-            for chunk in after {
-                live.push(chunk).await;
-            }
-        }
-        if end.is_ok()
-            && let Some(chunks) = live.all()
-        {
-            self.store(shared, &chunks);
-        }
-        live.finish(end);
-    }
-
-    fn store(mut self, shared: &Shared, chunks: &[Bytes]) {
-        let body = match self.part {
-            None => StoredBody::whole(chunks),
-            Some(part) => {
-                let received: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-                if received != part.range.length() {
-                    return;
-                }
-                self.status = StatusCode::OK;
-                let own = StoredBody::part(part.range.first, chunks, part.complete);
-                match self.kin(shared) {
-                    Some(kin) => own.union(&kin.body),
-                    None => own,
-                }
-            }
-        };
-        fields::remove_unstorable(&mut self.headers, &self.policy.directives);
-        let stored =
-            Stored::new(self.status, self.headers, self.policy, self.selection, Arc::new(body), self.tags);
-        if shared.store(&self.key, Arc::new(stored), self.epoch, shared.now()) {
-            count(&shared.counters.stored);
-        }
-    }
-
-    /// Another part of the same representation: the same strong validator, the same length (RFC 9111 §3.4).
-    fn kin(&self, shared: &Shared) -> Option<Arc<Stored>> {
-        let resource = shared.resource(&self.key)?;
-        let other = resource.select(&self.request)?;
-        let tag = validation::strong_tag(&self.headers)?;
-        let is_kin = validation::strong_tag(&other.headers) == Some(tag)
-            && !other.is_whole
-            && other.body.complete() == self.part.and_then(|part| part.complete);
-        is_kin.then(|| Arc::clone(other))
-    }
-}
-
-/// Moves a body to its readers; an error, or an end before the announced one, is their end too.
-async fn pump<B2>(body: B2, live: &Live, announced: Option<u64>) -> Result<Option<HeaderMap>, FetchError>
-where
-    B2: Body<Data = Bytes>,
-    B2::Error: Into<BoxError> + Send,
-{
-    let mut body = std::pin::pin!(body);
-    let (mut received, mut trailers) = (0_u64, None);
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        match frame.map_err(FetchError::origin)?.into_data() {
-            Ok(data) if data.is_empty() => {}
-            Ok(data) => {
-                received += data.len() as u64;
-                if announced.is_some_and(|announced| received > announced) {
-                    break;
-                }
-                if !live.push(data).await {
-                    return Err(FetchError::Abandoned);
-                }
-            }
-            Err(frame) => trailers = frame.into_trailers().ok(),
-        }
-    }
-    match announced {
-        Some(announced) if announced != received => Err(FetchError::Truncated { announced, received }),
-        _ => Ok(trailers),
-    }
-}
-
-/// A stored response with other fields, as a 304 or a 200 to HEAD gives them.
-pub(crate) fn freshened(
-    shared: &Shared,
-    key: &CacheKey,
-    stored: &Stored,
-    mut headers: HeaderMap,
-    request: &HeaderMap,
-    request_time: SystemTime,
-    response_time: SystemTime,
-) -> Stored {
-    let exchange = Exchange {
-        method: &Method::GET,
-        request,
-        status: stored.status,
-        response: &headers,
-        request_time,
-        response_time,
-    };
-    let mut policy = Policy::new(shared.rules(), &exchange);
-    if let Some(lifetime) = shared.lifetime(key, &exchange) {
-        policy.override_lifetime(lifetime);
-    }
-    let tags = shared.tags_of(key, &exchange);
-    fields::remove_unstorable(&mut headers, &policy.directives);
-    let selection = stored.selection.clone();
-    Stored::new(stored.status, headers, policy, selection, Arc::clone(&stored.body), tags)
-}
-
 /// Whether a 206 is the missing part of what is stored.
 fn combines(stored: &Stored, gap: ByteRange, headers: &HeaderMap) -> bool {
     let same_tag = validation::strong_tag(&stored.headers)
         .is_some_and(|tag| validation::strong_tag(headers) == Some(tag));
     let part = ContentRange::parse(headers);
     same_tag && part.is_some_and(|part| part.range == gap && part.complete == stored.body.complete())
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// What RFC 5861 §4 counts as an error.

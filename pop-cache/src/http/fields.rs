@@ -44,6 +44,21 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes the fields of one hop from a request that is passed on, all but `TE: trailers`, which says only that trailers
+/// are welcome: this cache passes them on (RFC 9110 §6.5.1, §10.1.4).
+#[cfg(feature = "tower")]
+pub(crate) fn remove_hop_by_hop_of_request(headers: &mut HeaderMap) {
+    let welcomes_trailers = headers.get_all(TE).iter().any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    remove_hop_by_hop(headers);
+    if welcomes_trailers {
+        headers.insert(TE, http::HeaderValue::from_static("trailers"));
+    }
+}
+
 /// Makes the fields of a response that has just arrived fit to be passed on and stored: those of the last hop go, and
 /// where `Date` is missing or no date the time of arrival stands in for it (RFC 9110 §6.6.1).
 #[cfg(feature = "tower")]

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use super::cache::{RequestHead, Shared};
+use super::cache::{Held, RequestHead, Shared};
 use super::directive::RequestDirectives;
 use super::freshness::Freshness;
+use super::groups;
 use super::key::{CacheKey, KeyError};
 use super::reuse::Reuse;
-use super::stored::{Resource, Stored};
+use super::stored::Stored;
 
 /// What a purge is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Purge {
     Host(String),
     /// Every response with this tag.
     Tag(String),
+    /// Every response of this cache group (RFC 9875) of the origin that the key names.
+    Group(CacheKey, String),
     /// Everything.
     All,
 }
@@ -161,21 +164,15 @@ impl Handle {
         Self { shared }
     }
 
-    /// Purges, and says how many stored responses that concerned. Answers that are being fetched meanwhile reach
+    /// Purges, and says how many stored responses that concerned; for tags and hosts that are removed, how many keys. Answers that are being fetched meanwhile reach
     /// their clients but are not stored. One look-up for a key, one look at each entry for the others.
     pub fn purge(&self, what: &Purge, mode: PurgeMode) -> usize {
         let purged = match what {
-            Purge::Key(key) if mode == PurgeMode::Remove => self.shared.invalidate(key),
-            Purge::Key(key) => {
-                let now = self.shared.now();
-                let resource = self.shared.resource(key);
-                resource.map_or(0, |found| {
-                    found.variants.iter().filter(|stored| stored.purge_softly(now)).count()
-                })
-            }
+            Purge::Key(key) => self.shared.purge_key(key, mode),
             Purge::Prefix(prefix) => self.sweep(mode, |key, _| key.as_str().starts_with(prefix.as_str())),
-            Purge::Host(host) => self.sweep(mode, |key, _| key.host().eq_ignore_ascii_case(host)),
-            Purge::Tag(tag) => self.sweep(mode, |_, stored| stored.tags.iter().any(|own| **own == **tag)),
+            Purge::Host(host) => self.shared.purge_host(host, mode),
+            Purge::Tag(tag) => self.shared.purge_tag(tag, mode),
+            Purge::Group(key, group) => self.shared.purge_tag(&groups::tag(key, group), mode),
             Purge::All => self.sweep(mode, |_, _| true),
         };
         self.shared.counters.purged.fetch_add(purged as u64, Ordering::Relaxed);
@@ -199,23 +196,17 @@ impl Handle {
 
     /// A resource with one response that must go goes as a whole: its other variants are fetched again.
     fn sweep(&self, mode: PurgeMode, goes: impl Fn(&CacheKey, &Stored) -> bool) -> usize {
-        let now = self.shared.now();
-        let concerned = AtomicU64::new(0);
-        match mode {
-            PurgeMode::Remove => {
-                self.shared.begin_sweep();
-                self.shared.store.invalidate_if(|key, resource: &Arc<Resource>| {
-                    let count = resource.variants.iter().filter(|stored| goes(key, stored)).count();
-                    concerned.fetch_add(count as u64, Ordering::Relaxed);
-                    count > 0
-                });
-            }
-            PurgeMode::MarkStale => self.shared.store.for_each(|key, resource| {
-                for stored in resource.variants.iter().filter(|stored| goes(key, stored)) {
-                    concerned.fetch_add(u64::from(stored.purge_softly(now)), Ordering::Relaxed);
-                }
-            }),
+        if mode == PurgeMode::MarkStale {
+            return self.shared.mark(goes);
         }
+        let concerned = AtomicU64::new(0);
+        self.shared.begin_sweep();
+        self.shared.store.invalidate_if(|key, held| {
+            let Held::Resource(resource) = held else { return false };
+            let count = resource.variants.iter().filter(|stored| goes(key, stored)).count();
+            concerned.fetch_add(count as u64, Ordering::Relaxed);
+            count > 0
+        });
         usize::try_from(concerned.into_inner()).unwrap_or(usize::MAX)
     }
 
@@ -226,7 +217,7 @@ impl Handle {
     pub fn explain(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Explanation, KeyError> {
         let extensions = http::Extensions::new();
         let key = self.shared.key(&RequestHead { method, uri, headers, extensions: &extensions })?;
-        let resource = self.shared.resource(&key);
+        let resource = self.shared.resource(key.as_str());
         let now = self.shared.now();
         let selected = resource.as_deref().and_then(|resource| resource.select(headers)).map(|stored| {
             let directives = RequestDirectives::parse(headers);

@@ -69,18 +69,8 @@ impl CacheKey {
     /// # Errors
     /// There is no authority, or two different ones, or the key is too long.
     pub fn of(uri: &Uri, headers: &HeaderMap, default_scheme: &str) -> Result<Self, KeyError> {
-        let scheme = uri.scheme_str().unwrap_or(default_scheme);
-        let authority = authority(uri, headers, scheme)?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let bytes = scheme.len() + 3 + authority.len() + path.len();
-        if bytes > MAX_KEY_BYTES {
-            return Err(KeyError::TooLong(bytes));
-        }
-        let mut key = String::with_capacity(bytes);
-        push_lowercase(&mut key, scheme);
-        key.push_str("://");
-        push_authority(&mut key, authority, scheme);
-        push_target(&mut key, path);
+        let mut key = String::new();
+        write(&mut key, uri, headers, default_scheme)?;
         Ok(Self(key.into_boxed_str()))
     }
 
@@ -123,6 +113,35 @@ impl CacheKey {
     pub fn with_target(&self, target: &str) -> Self {
         let kept = self.0.len() - self.target().len();
         Self([&self.0[..kept], target].concat().into_boxed_str())
+    }
+}
+
+/// Writes the key of a request into `key`, which is empty; see [`CacheKey::of`].
+pub(crate) fn write(
+    key: &mut String,
+    uri: &Uri,
+    headers: &HeaderMap,
+    default_scheme: &str,
+) -> Result<(), KeyError> {
+    debug_assert!(key.is_empty());
+    let scheme = uri.scheme_str().unwrap_or(default_scheme);
+    let authority = authority(uri, headers, scheme)?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let bytes = scheme.len() + 3 + authority.len() + path.len();
+    if bytes > MAX_KEY_BYTES {
+        return Err(KeyError::TooLong(bytes));
+    }
+    key.reserve(bytes);
+    push_lowercase(key, scheme);
+    key.push_str("://");
+    push_authority(key, authority, scheme);
+    push_target(key, path);
+    Ok(())
+}
+
+impl core::borrow::Borrow<str> for CacheKey {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

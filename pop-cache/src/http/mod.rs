@@ -34,34 +34,54 @@ mod answer;
 #[cfg(feature = "tower")]
 mod body;
 #[cfg(feature = "tower")]
+mod builder;
+#[cfg(feature = "tower")]
 mod cache;
+#[cfg(feature = "tower")]
+mod contents;
 mod date;
+#[cfg(feature = "tower")]
+mod decide;
 mod directive;
 #[cfg(feature = "tower")]
 mod fetch;
 mod fields;
+#[cfg(feature = "tower")]
+mod flight;
 mod freshness;
+#[cfg(feature = "tower")]
+mod groups;
 #[cfg(feature = "tower")]
 mod handle;
 mod invalidation;
 mod key;
+#[cfg(feature = "tower")]
+mod live;
+#[cfg(feature = "tower")]
+mod pass;
 mod policy;
 mod range;
 mod reuse;
 mod rules;
 #[cfg(feature = "tower")]
 mod service;
+#[cfg(feature = "tower")]
+mod slices;
 mod status;
 #[cfg(feature = "tower")]
 mod stored;
+#[cfg(feature = "tower")]
+mod storing;
 mod targeted;
 mod validation;
 mod vary;
 
 #[cfg(feature = "tower")]
-pub use body::{BLOCK_BYTES, BoxError, CacheBody, WINDOW_BYTES};
+pub use body::{BoxError, CacheBody};
 #[cfg(feature = "tower")]
-pub use cache::{ConfigError, HttpCache, HttpCacheBuilder, MAX_HIT_FOR_MISS, MAX_TAGS, RequestHead};
+pub use builder::{ConfigError, HttpCacheBuilder};
+#[cfg(feature = "tower")]
+pub use cache::{HttpCache, MAX_HIT_FOR_MISS, MAX_TAGS, RequestHead};
 pub use date::date_field;
 pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
@@ -72,15 +92,21 @@ pub use fetch::FetchError;
 pub use fields::{remove_hop_by_hop, remove_unstorable, update_stored, weight_of_fields};
 pub use freshness::{Freshness, LifetimeSource};
 #[cfg(feature = "tower")]
+pub use groups::MAX_GROUPS;
+#[cfg(feature = "tower")]
 pub use handle::{ExplainedResponse, Explanation, Handle, HttpStats, Purge, PurgeMode, StoredView};
 pub use invalidation::{invalidates, is_unsafe, related_uris};
 pub use key::{CacheKey, KeyError, MAX_KEY_BYTES};
+#[cfg(feature = "tower")]
+pub use live::{BLOCK_BYTES, WINDOW_BYTES};
 pub use policy::{Exchange, Policy, Refusal, Storability};
 pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
 pub use reuse::{Cause, Reuse, StaleAllowance};
 pub use rules::{ImpliedRevalidation, RequestControl, Rules, SetCookie};
 #[cfg(feature = "tower")]
 pub use service::{CacheFuture, CacheLayer, CacheService};
+#[cfg(feature = "tower")]
+pub use slices::SLICE_BYTES;
 pub use status::{CacheStatus, Forward, cache_identifier};
 pub use validation::{
     Precondition, head_agrees, if_range_holds, is_for_origin, is_same, make_conditional, make_unconditional,

@@ -40,6 +40,8 @@ pub struct Policy {
     pub(crate) freshness: Freshness,
     pub(crate) initial_age: Duration,
     pub(crate) response_time: SystemTime,
+    /// The value of `Date`, which tells the most recent of several responses.
+    pub(crate) date: SystemTime,
     pub(crate) vary: Vary,
     pub(crate) has_validator: bool,
     pub(crate) stale_while_revalidate: Duration,
@@ -86,6 +88,7 @@ impl Policy {
             freshness,
             initial_age,
             response_time: exchange.response_time,
+            date,
             vary: Vary::parse(headers),
             has_validator: headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED),
             forbids_stale,

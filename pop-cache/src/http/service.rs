@@ -1,34 +1,34 @@
 //! The tower layer: a request comes in, an answer goes out, from the store or from the inner service.
 
+use core::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::CONTENT_LOCATION;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::answer::{self, Asked};
-use super::body::{BoxError, CacheBody, Live};
+use super::body::{BoxError, CacheBody, SliceSource};
 use super::cache::{RequestHead, Shared};
+use super::decide::{Decision, Found, Task, decide, look_up, seconds};
 use super::directive::RequestDirectives;
-use super::fetch::{
-    Admission, BoxFuture, Fetch, FetchError, Flights, LiveHead, Outcome, Published, Storing, call, freshened,
-};
+use super::fetch::{BoxFuture, Fetch, FetchError, Outcome, call};
+use super::flight::{Flight, Flights, LiveHead, Published, Role, Target, outcome};
 use super::handle::count;
-use super::invalidation;
-use super::key::CacheKey;
-use super::policy::Exchange;
-use super::reuse::{Cause, Reuse, StaleAllowance};
-use super::status::{CacheStatus, Forward};
+use super::pass::{forbidden, pass, purge};
+use super::policy::Policy;
+use super::reuse::Reuse;
+use super::slices::Slicing;
+use super::status::CacheStatus;
 use super::stored::Stored;
-use super::{fields, validation};
+use super::{fields, storing, validation};
 
 /// Puts an [`HttpCache`](super::HttpCache) in front of a service.
 #[derive(Clone, Debug)]
@@ -55,6 +55,10 @@ impl<S> Layer<S> for CacheLayer {
 /// The inner service must be `Clone`, since a fetch is a task of its own that outlives the client who began it, and
 /// its request body `Default`, since a request that the cache makes itself (a revalidation) has none. Must be
 /// called within a tokio runtime. A hit calls neither the inner service nor the runtime.
+///
+/// A GET or HEAD with content is passed on and its answer not stored: no key covers content. Interim (1xx) responses
+/// are the inner service's: the extensions of the client's request go along with it, and with them whatever the server
+/// put there to hear of early hints.
 #[derive(Clone, Debug)]
 pub struct CacheService<S> {
     shared: Arc<Shared>,
@@ -66,7 +70,7 @@ where
     S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
-    B: Default + Send + 'static,
+    B: Body + Default + Send + 'static,
     B2: Body<Data = Bytes> + Send + 'static,
     B2::Error: Into<BoxError> + Send,
 {
@@ -82,35 +86,45 @@ where
     fn call(&mut self, request: Request<B>) -> CacheFuture<B2> {
         let shared = &self.shared;
         match decide(shared, &request) {
-            Decision::Answer(response) => CacheFuture::ready(*response),
-            Decision::AnswerAndRevalidate(response, key, stored) => {
-                if let Err(flight) = Flights::join(shared, &key, &HeaderMap::new()) {
-                    let (parts, _) = normalised(shared, request).into_parts();
-                    let mut parts = parts;
-                    validation::make_unconditional(&mut parts.headers);
-                    let fetch = Fetch {
-                        shared: Arc::clone(shared),
-                        service: self.inner.clone(),
-                        parts,
-                        body: B::default(),
-                        key,
-                        candidate: Some(stored),
-                        flight: Some(flight),
-                    };
-                    let (leader, _nobody) = oneshot::channel();
-                    tokio::spawn(fetch.run(leader));
-                }
-                CacheFuture::ready(*response)
+            Decision::Answer(response) => CacheFuture::ready(response),
+            other => self.call_slowly(request, other),
+        }
+    }
+}
+
+impl<S> CacheService<S> {
+    /// Everything but a plain hit.
+    #[cold]
+    fn call_slowly<B, B2>(&self, request: Request<B>, decision: Decision<B2>) -> CacheFuture<B2>
+    where
+        S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
+        S::Error: Into<BoxError> + Send,
+        S::Future: Send,
+        B: Body + Default + Send + 'static,
+        B2: Body<Data = Bytes> + Send + 'static,
+        B2::Error: Into<BoxError> + Send,
+    {
+        let shared = Arc::clone(&self.shared);
+        let service = self.inner.clone();
+        match decision {
+            Decision::Answer(response) => CacheFuture::ready(response),
+            Decision::AnswerAndRevalidate(response, task) => {
+                revalidate(shared, service, request, task);
+                CacheFuture::ready(response)
             }
-            Decision::Fetch(task) => {
-                CacheFuture::later(fetch(Arc::clone(shared), self.inner.clone(), request, task))
+            Decision::Slices(response, stored) => {
+                let (parts, _) = prepared(&shared, request).into_parts();
+                CacheFuture::later(async move {
+                    let answer = with_slices(&shared, service, parts, response, stored).await;
+                    count(&shared.counters.hits);
+                    answer
+                })
             }
-            Decision::Head(task) => {
-                CacheFuture::later(head(Arc::clone(shared), self.inner.clone(), request, task))
-            }
-            Decision::Forward(key, forward) => {
-                CacheFuture::later(pass(Arc::clone(shared), self.inner.clone(), request, key, forward))
-            }
+            Decision::Fetch(task) => CacheFuture::later(fetch(shared, service, request, task)),
+            Decision::Head(task) => CacheFuture::later(head(shared, service, request, task)),
+            Decision::Pass(key, why) => CacheFuture::later(pass(shared, service, request, key, why)),
+            Decision::Purge(key) => CacheFuture::ready(purge(&shared, &key, request.headers())),
+            Decision::Forbidden => CacheFuture::ready(forbidden()),
         }
     }
 }
@@ -120,8 +134,9 @@ pub struct CacheFuture<B> {
     state: State<B>,
 }
 
-type Answer<B> = Result<Response<CacheBody<B>>, FetchError>;
+pub(crate) type Answer<B> = Result<Response<CacheBody<B>>, FetchError>;
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
 enum State<B> {
     Ready(Option<Response<CacheBody<B>>>),
     Later(BoxFuture<Answer<B>>),
@@ -137,8 +152,8 @@ impl<B> CacheFuture<B> {
     }
 }
 
-impl<B> core::fmt::Debug for CacheFuture<B> {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl<B> fmt::Debug for CacheFuture<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_hit = matches!(self.state, State::Ready(_));
         formatter.debug_struct("CacheFuture").field("is_hit", &is_hit).finish_non_exhaustive()
     }
@@ -160,89 +175,8 @@ impl<B> Future for CacheFuture<B> {
     }
 }
 
-enum Decision<B> {
-    Answer(Box<Response<CacheBody<B>>>),
-    AnswerAndRevalidate(Box<Response<CacheBody<B>>>, CacheKey, Arc<Stored>),
-    Fetch(Task),
-    Head(Task),
-    /// The cache has no part in it but invalidation.
-    Forward(Option<CacheKey>, Forward),
-}
-
-/// A request that must go to the origin, and why.
-struct Task {
-    key: CacheKey,
-    candidate: Option<Arc<Stored>>,
-    forward: Forward,
-}
-
-/// The whole decision for a request; everything a hit costs.
-fn decide<B, B2>(shared: &Shared, request: &Request<B>) -> Decision<B2> {
-    let head = RequestHead::of(request);
-    let (method, headers) = (request.method(), request.headers());
-    if shared.bypasses(&head) {
-        return Decision::Forward(shared.key(&head).ok(), Forward::Bypass);
-    }
-    let Ok(key) = shared.key(&head) else { return Decision::Forward(None, Forward::Bypass) };
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Decision::Forward(Some(key), Forward::Method);
-    }
-    if validation::is_for_origin(headers) {
-        return Decision::Forward(Some(key), Forward::Request);
-    }
-    let directives = RequestDirectives::parse(headers);
-    let resource = shared.resource(&key);
-    let candidate = resource.as_deref().and_then(|resource| resource.select(headers));
-    let forward = match (candidate, &resource) {
-        (None, None) => Forward::UriMiss,
-        (None, Some(_)) => Forward::VaryMiss,
-        (Some(stored), _) => {
-            let now = shared.now();
-            let reuse = stored.policy.reuse(shared.rules(), &directives, now, stored.purged_at());
-            let asked = Asked { method, headers, name: &shared.name };
-            match reuse {
-                _ if !answer::suffices(stored, headers) => Forward::Partial,
-                Reuse::Fresh { age, ttl } => {
-                    let status = CacheStatus { ttl: Some(seconds(ttl)), ..hit(shared, &key) };
-                    count(&shared.counters.hits);
-                    return Decision::Answer(Box::new(answer::from_stored(stored, asked, age, status)));
-                }
-                Reuse::Stale { age, staleness, allowed_by } => {
-                    let status = CacheStatus { ttl: Some(-seconds(staleness)), ..hit(shared, &key) };
-                    count(&shared.counters.hits);
-                    count(&shared.counters.stale_hits);
-                    let response = Box::new(answer::from_stored(stored, asked, age, status));
-                    return match allowed_by {
-                        StaleAllowance::WhileRevalidate => {
-                            Decision::AnswerAndRevalidate(response, key, Arc::clone(stored))
-                        }
-                        StaleAllowance::MaxStale | StaleAllowance::IfError => Decision::Answer(response),
-                    };
-                }
-                Reuse::Validate(Cause::Stale(_) | Cause::NoCache) => Forward::Stale,
-                Reuse::Validate(_) => Forward::Request,
-            }
-        }
-    };
-    if directives.only_if_cached {
-        let detail = Some("only-if-cached");
-        let status = CacheStatus { forward: Some(forward), detail, ..CacheStatus::default() };
-        return Decision::Answer(Box::new(answer::gateway_timeout(&shared.name, status)));
-    }
-    let task = Task { candidate: candidate.cloned(), key, forward };
-    if method == Method::HEAD { Decision::Head(task) } else { Decision::Fetch(task) }
-}
-
-fn hit(shared: &Shared, key: &CacheKey) -> CacheStatus {
-    CacheStatus { key: shared.shown_key(key), ..CacheStatus::default() }
-}
-
-fn seconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
 /// The request as it goes out: the normalised target, no fields of this hop.
-fn normalised<B>(shared: &Shared, mut request: Request<B>) -> Request<B> {
+pub(crate) fn normalised<B>(shared: &Shared, mut request: Request<B>) -> Request<B> {
     if let Some(target) = shared.normalised_target(&RequestHead::of(&request)) {
         let mut parts = request.uri().clone().into_parts();
         parts.path_and_query = Some(target);
@@ -250,12 +184,21 @@ fn normalised<B>(shared: &Shared, mut request: Request<B>) -> Request<B> {
             *request.uri_mut() = uri;
         }
     }
-    fields::remove_hop_by_hop(request.headers_mut());
+    fields::remove_hop_by_hop_of_request(request.headers_mut());
     request
 }
 
-/// GET without a usable answer in the store.
-async fn fetch<S, B, B2>(shared: Arc<Shared>, service: S, request: Request<B>, task: Task) -> Answer<B2>
+/// A request whose answer may be stored: besides, without what the origin could read but no key covers.
+fn prepared<B>(shared: &Shared, request: Request<B>) -> Request<B> {
+    let mut request = normalised(shared, request);
+    for name in shared.unkeyed_fields() {
+        request.headers_mut().remove(name);
+    }
+    request
+}
+
+/// Revalidates in the background, unless somebody does already.
+fn revalidate<S, B, B2>(shared: Arc<Shared>, service: S, request: Request<B>, task: Task)
 where
     S: Service<Request<B>, Response = Response<B2>> + Send + 'static,
     S::Error: Into<BoxError> + Send,
@@ -264,42 +207,192 @@ where
     B2: Body<Data = Bytes> + Send + 'static,
     B2::Error: Into<BoxError> + Send,
 {
-    let Task { key, candidate, forward } = task;
-    let (parts, body) = normalised(&shared, request).into_parts();
-    let status =
-        CacheStatus { forward: Some(forward), key: shared.shown_key(&key), ..CacheStatus::default() };
+    let Task { key, candidate, variant, .. } = task;
+    let Role::Leader(flight) = Flights::join(&shared, Target::whole(key.clone(), variant), || false) else {
+        return;
+    };
+    let (mut parts, _) = prepared(&shared, request).into_parts();
+    validation::make_unconditional(&mut parts.headers);
+    let fetch = Fetch { shared, service, parts, body: B::default(), key, candidate, flight: Some(flight) };
+    let (leader, _nobody) = oneshot::channel();
+    tokio::spawn(fetch.run(leader));
+}
+
+/// A request joins at most this many fetches before it asks for itself: the first, one of its own variant, and one
+/// more should the origin change its mind about what selects.
+const JOINS_MAX: usize = 3;
+
+/// GET without a usable answer in the store.
+async fn fetch<S, B, B2>(shared: Arc<Shared>, service: S, request: Request<B>, task: Task) -> Answer<B2>
+where
+    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: Default + Send + 'static,
+    B2: Body<Data = Bytes> + Send + 'static,
+    B2::Error: Into<BoxError> + Send,
+{
+    let Task { key, candidate, forward, mut variant } = task;
+    let (parts, body) = prepared(&shared, request).into_parts();
+    let mut status =
+        CacheStatus { forward: Some(forward), key: shared.shown_key(key.as_str()), ..CacheStatus::default() };
     let mut flight = None;
     if !shared.is_remembered_uncacheable(&key) {
-        match Flights::join(&shared, &key, &parts.headers) {
-            Err(own) => flight = Some(own),
-            Ok(mut others) => {
-                let published =
-                    match others.wait_for(|published| !matches!(published, Published::Pending)).await {
-                        Ok(published) => published.clone(),
-                        Err(_) => Published::Released,
-                    };
-                let status = CacheStatus { collapsed: true, ..status.clone() };
-                if let Some(answer) = shared_answer(&shared, &parts.headers, published, status, Share::Waiter)
-                {
+        for _ in 0..JOINS_MAX {
+            let target = Target::of(&key, &parts.headers, variant);
+            let role = Flights::join(&shared, target, || is_there(&shared, &key, &parts.headers));
+            let waited = match role {
+                Role::Leader(own) => {
+                    flight = Some(own);
+                    break;
+                }
+                Role::Latecomer => match look_up(&shared, key.as_str(), &Method::GET, &parts.headers) {
+                    Found::Answer(response) => return Ok(response),
+                    _ => break,
+                },
+                Role::Waiter(receiver) => outcome(receiver).await,
+            };
+            status.collapsed = Some(true);
+            let next = waited.vary().map_or(variant, |vary| shared.variant(vary, &parts.headers));
+            match shared_answer(&shared, &parts.headers, waited, None, status.clone(), Share::Waiter) {
+                Some(Made::Answer(answer)) => {
                     count(&shared.counters.collapsed);
                     return answer;
                 }
+                Some(Made::Slices(response, stored)) => {
+                    count(&shared.counters.collapsed);
+                    return with_slices(&shared, service, parts, response, stored).await;
+                }
+                None => {}
             }
+            status.collapsed = Some(false);
+            if next == variant {
+                break;
+            }
+            variant = next;
         }
     }
     count(&shared.counters.misses);
+    lead(shared, service, parts, body, key, candidate, flight, status).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "the second half of one function")]
+async fn lead<S, B, B2>(
+    shared: Arc<Shared>,
+    service: S,
+    parts: request::Parts,
+    body: B,
+    key: super::key::CacheKey,
+    candidate: Option<Arc<Stored>>,
+    flight: Option<Flight>,
+    status: CacheStatus,
+) -> Answer<B2>
+where
+    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: Default + Send + 'static,
+    B2: Body<Data = Bytes> + Send + 'static,
+    B2::Error: Into<BoxError> + Send,
+{
     let (leader, mine) = oneshot::channel();
-    let headers = parts.headers.clone();
-    let fetch = Fetch { shared: Arc::clone(&shared), service, parts, body, key, candidate, flight };
+    let own = parts.clone();
+    let fetch =
+        Fetch { shared: Arc::clone(&shared), service: service.clone(), parts, body, key, candidate, flight };
     tokio::spawn(fetch.run(leader));
     match mine.await {
         Ok(Outcome::Direct(response, refusal)) => {
             let detail = Some(refusal.as_str());
             Ok(answer::from_origin(*response, &shared.name, CacheStatus { detail, ..status }))
         }
-        Ok(Outcome::Shared(published)) => shared_answer(&shared, &headers, published, status, Share::Leader)
-            .unwrap_or(Err(FetchError::Abandoned)),
+        Ok(Outcome::Shared(published, holder)) => {
+            match shared_answer(&shared, &own.headers, published, holder, status, Share::Leader) {
+                Some(Made::Answer(answer)) => answer,
+                Some(Made::Slices(response, stored)) => {
+                    with_slices(&shared, service, own, response, stored).await
+                }
+                None => Err(FetchError::Abandoned),
+            }
+        }
         Err(_) => Err(FetchError::Abandoned),
+    }
+}
+
+/// Whether the store has a fresh answer by now.
+fn is_there(shared: &Shared, key: &super::key::CacheKey, headers: &HeaderMap) -> bool {
+    let Some(resource) = shared.resource(key.as_str()) else { return false };
+    let Some(stored) = resource.select(headers) else { return false };
+    let directives = RequestDirectives::parse(headers);
+    let reuse = stored.policy.reuse(shared.rules(), &directives, shared.now(), stored.purged_at());
+    matches!(reuse, Reuse::Fresh { .. })
+        && answer::suffices(stored, headers)
+        && stored.body.slices().is_none()
+}
+
+/// Attaches what a sliced answer reads from, with the first slice at hand: a representation that has changed is found
+/// before the answer begins.
+async fn with_slices<S, B, B2>(
+    shared: &Arc<Shared>,
+    service: S,
+    parts: request::Parts,
+    mut response: Response<CacheBody<B2>>,
+    stored: Arc<Stored>,
+) -> Answer<B2>
+where
+    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: Default + Send + 'static,
+    B2: Body<Data = Bytes> + Send + 'static,
+    B2::Error: Into<BoxError> + Send,
+{
+    let Some(index) = response.body().first_slice() else { return Ok(response) };
+    let own = parts.clone();
+    let source = Slicing::<S, B>::new(Arc::clone(shared), service.clone(), parts, Arc::clone(&stored))
+        .ok_or(FetchError::Abandoned)?;
+    match source.slice(index).await {
+        Ok(first) => {
+            response.body_mut().attach(source, first);
+            Ok(response)
+        }
+        Err(FetchError::Changed) => {
+            // Start over with what is there now.
+            let status = CacheStatus {
+                forward: Some(super::status::Forward::Stale),
+                detail: Some("changed"),
+                ..CacheStatus::default()
+            };
+            let (leader, mine) = oneshot::channel();
+            let headers = own.headers.clone();
+            let key = shared.key(&RequestHead {
+                method: &own.method,
+                uri: &own.uri,
+                headers: &own.headers,
+                extensions: &own.extensions,
+            });
+            let Ok(key) = key else { return Err(FetchError::Changed) };
+            let fetch = Fetch {
+                shared: Arc::clone(shared),
+                service,
+                parts: own,
+                body: B::default(),
+                key,
+                candidate: None,
+                flight: None,
+            };
+            tokio::spawn(fetch.run(leader));
+            match mine.await {
+                Ok(Outcome::Direct(response, _)) => Ok(answer::from_origin(*response, &shared.name, status)),
+                Ok(Outcome::Shared(published, holder)) => {
+                    match shared_answer(shared, &headers, published, holder, status, Share::Leader) {
+                        Some(Made::Answer(answer)) => answer,
+                        _ => Err(FetchError::Changed),
+                    }
+                }
+                Err(_) => Err(FetchError::Abandoned),
+            }
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -311,64 +404,83 @@ enum Share {
     Waiter,
 }
 
+/// An answer, or one that lacks its slices yet.
+#[expect(clippy::large_enum_variant, reason = "lives for a moment on the stack")]
+enum Made<B> {
+    Answer(Answer<B>),
+    Slices(Response<CacheBody<B>>, Arc<Stored>),
+}
+
 /// The answer for one of those who share a fetch; `None` where it is no answer for this one.
 fn shared_answer<B>(
     shared: &Shared,
     headers: &HeaderMap,
     published: Published,
+    holder: Option<super::live::Reader>,
     mut status: CacheStatus,
     share: Share,
-) -> Option<Answer<B>> {
+) -> Option<Made<B>> {
     let asked = Asked { method: &Method::GET, headers, name: &shared.name };
     let now = shared.now();
     let directives = RequestDirectives::parse(headers);
-    let is_reusable = |policy: &super::policy::Policy| {
-        let reuse = policy.reuse(shared.rules(), &directives, now, None);
-        share == Share::Leader || matches!(reuse, Reuse::Fresh { .. })
+    let is_waiter = share == Share::Waiter;
+    let is_reusable = |policy: &Policy| {
+        !is_waiter || matches!(policy.reuse(shared.rules(), &directives, now, None), Reuse::Fresh { .. })
     };
     match published {
-        Published::Pending | Published::Released => None,
-        Published::Failed(error) => Some(Err(error)),
+        Published::Pending | Published::Released | Published::Slice(_) => None,
+        Published::Failed(error) => Some(Made::Answer(Err(error))),
         Published::Live(head) => {
-            if !is_reusable(&head.policy) || (share == Share::Waiter && !head.selection.matches(headers)) {
+            if !is_reusable(&head.policy) || (is_waiter && !head.selection.matches(headers)) {
                 return None;
             }
             live_status(&head, &mut status, now);
-            answer::from_live(&head, asked, now, status).map(Ok)
+            let mut answer = answer::from_live(&head, asked, now, status)?;
+            drop(holder);
+            if is_waiter {
+                fields::remove_unstorable(answer.headers_mut(), &head.policy.directives);
+            }
+            Some(Made::Answer(Ok(answer)))
         }
-        Published::Validated(stored) => {
-            if !is_reusable(&stored.policy) || (share == Share::Waiter && !stored.selection.matches(headers))
-            {
+        Published::Validated(stored) | Published::Sliced(stored) => {
+            if !is_reusable(&stored.policy) || (is_waiter && !stored.selection.matches(headers)) {
                 return None;
             }
-            count(&shared.counters.revalidated);
-            let age = stored.policy.age(now);
-            status.forward_status = Some(StatusCode::NOT_MODIFIED);
+            if status.collapsed.is_none() {
+                count(&shared.counters.revalidated);
+                status.forward_status = Some(StatusCode::NOT_MODIFIED);
+            }
             status.ttl = Some(ttl(&stored.policy, now));
             status.stored = true;
-            Some(Ok(answer::from_stored(&stored, asked, age, status)))
+            let response = answer::from_stored(&stored, asked, stored.policy.age(now), status);
+            Some(if response.body().first_slice().is_some() {
+                Made::Slices(response, stored)
+            } else {
+                Made::Answer(Ok(response))
+            })
         }
         Published::StaleOnError(stored, failure) => {
-            if share == Share::Waiter && !stored.selection.matches(headers) {
+            let own = stored.policy.reuse_on_error(shared.rules(), &directives, now, stored.purged_at());
+            if is_waiter && (!stored.selection.matches(headers) || own.is_none()) {
                 return None;
             }
             count(&shared.counters.stale_hits);
-            let age = stored.policy.age(now);
             status.forward_status = failure;
             status.ttl = Some(ttl(&stored.policy, now));
             status.detail = Some("stale-if-error");
-            Some(Ok(answer::from_stored(&stored, asked, age, status)))
+            let response = answer::from_stored(&stored, asked, stored.policy.age(now), status);
+            Some(Made::Answer(Ok(response)))
         }
     }
 }
 
-fn live_status(head: &LiveHead, status: &mut CacheStatus, now: std::time::SystemTime) {
+pub(crate) fn live_status(head: &LiveHead, status: &mut CacheStatus, now: SystemTime) {
     status.ttl = Some(ttl(&head.policy, now));
     status.forward_status = Some(head.status);
     status.stored = true;
 }
 
-fn ttl(policy: &super::policy::Policy, now: std::time::SystemTime) -> i64 {
+fn ttl(policy: &Policy, now: SystemTime) -> i64 {
     seconds(policy.freshness().lifetime).saturating_sub(seconds(policy.age(now)))
 }
 
@@ -380,23 +492,25 @@ where
     B2: Body<Data = Bytes>,
     B2::Error: Into<BoxError> + Send,
 {
-    let Task { key, candidate, forward } = task;
-    let request = normalised(&shared, request);
+    let Task { key, candidate, forward, .. } = task;
+    let request = prepared(&shared, request);
     let headers = request.headers().clone();
     count(&shared.counters.misses);
     let (epoch, request_time) = (shared.epoch(), shared.now());
-    let response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
+    let mut response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
+    let now = shared.now();
+    fields::receive(response.headers_mut(), now);
     let mut status =
-        CacheStatus { forward: Some(forward), key: shared.shown_key(&key), ..CacheStatus::default() };
+        CacheStatus { forward: Some(forward), key: shared.shown_key(key.as_str()), ..CacheStatus::default() };
     if let Some(stored) = candidate.filter(|_| response.status() == StatusCode::OK) {
-        let now = shared.now();
         if stored.status == StatusCode::OK
             && validation::head_agrees(&stored.headers, response.headers(), stored.body.complete())
         {
             let mut updated = stored.original_headers();
             fields::update_stored(&mut updated, response.headers());
-            let fresh = freshened(&shared, &key, &stored, updated, &headers, request_time, now);
-            status.stored = shared.store(&key, Arc::new(fresh), epoch, now);
+            let (fresh, refusal) =
+                storing::freshened(&shared, &key, &stored, updated, &headers, (request_time, now));
+            status.stored = refusal.is_none() && shared.store(&key, Arc::new(fresh), epoch, now);
         } else {
             // The representation has changed; what is stored may not be used without validation any more.
             stored.purge_softly(now);
@@ -405,109 +519,7 @@ where
     Ok(answer::from_origin(response, &shared.name, status))
 }
 
-/// Everything else: passed on, and what it invalidates is invalidated.
-async fn pass<S, B, B2>(
-    shared: Arc<Shared>,
-    mut service: S,
-    request: Request<B>,
-    key: Option<CacheKey>,
-    forward: Forward,
-) -> Answer<B2>
-where
-    S: Service<Request<B>, Response = Response<B2>>,
-    S::Error: Into<BoxError> + Send,
-    B2: Body<Data = Bytes> + Send + 'static,
-    B2::Error: Into<BoxError> + Send,
-{
-    count(&shared.counters.bypassed);
-    let request = if forward == Forward::Bypass { request } else { normalised(&shared, request) };
-    let method = request.method().clone();
-    let headers = request.headers().clone();
-    let request_time = shared.now();
-    let mut response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
-    let response_time = shared.now();
-    fields::receive(response.headers_mut(), response_time);
-    let mut status = CacheStatus { forward: Some(forward), ..CacheStatus::default() };
-    let Some(key) = key else { return Ok(answer::from_origin(response, &shared.name, status)) };
-    if invalidation::invalidates(&method, response.status()) {
-        let mut gone = shared.invalidate(&key);
-        for uri in key
-            .as_str()
-            .parse::<Uri>()
-            .iter()
-            .flat_map(|target| invalidation::related_uris(target, response.headers()))
-        {
-            gone += related_key(&shared, &uri).map_or(0, |key| shared.invalidate(&key));
-        }
-        shared.counters.purged.fetch_add(gone as u64, Ordering::Relaxed);
-    }
-    let is_own = forward == Forward::Method
-        && method == Method::POST
-        && describes_target(&shared, &key, response.headers());
-    if !is_own {
-        return Ok(answer::from_origin(response, &shared.name, status));
-    }
-    // The answer says that it is what a GET would get (RFC 9110 §9.3.3).
-    let epoch = shared.epoch();
-    let (head, body) = response.into_parts();
-    let exchange = Exchange {
-        method: &method,
-        request: &headers,
-        status: head.status,
-        response: &head.headers,
-        request_time,
-        response_time,
-    };
-    let Ok(admission) = Admission::of(&shared, &key, &exchange) else {
-        return Ok(answer::from_origin(Response::from_parts(head, body), &shared.name, status));
-    };
-    let live = Live::new(shared.object_bytes_max);
-    let length =
-        head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let selection = admission.policy.vary.selection(&headers, &head.headers);
-    let published = LiveHead {
-        status: head.status,
-        headers: head.headers.clone(),
-        policy: admission.policy.clone(),
-        selection: selection.clone(),
-        body: Arc::clone(&live),
-        length,
-    };
-    let storing = Storing {
-        key,
-        status: head.status,
-        headers: head.headers,
-        policy: admission.policy,
-        selection,
-        tags: admission.tags,
-        part: admission.part,
-        request: headers,
-        epoch,
-    };
-    let now = shared.now();
-    live_status(&published, &mut status, now);
-    // The client's own conditions were the origin's to judge.
-    let asked = Asked { method: &Method::POST, headers: &HeaderMap::new(), name: &shared.name };
-    let answer = answer::from_live(&published, asked, now, status).ok_or(FetchError::Abandoned);
-    tokio::spawn(async move { storing.run(&shared, body, &live, length, Vec::new(), Vec::new()).await });
-    answer
-}
-
-fn origin_error(shared: &Shared, error: impl Into<BoxError>) -> FetchError {
+pub(crate) fn origin_error(shared: &Shared, error: impl Into<BoxError>) -> FetchError {
     count(&shared.counters.errors);
-    FetchError::Origin(Arc::from(error.into()))
-}
-
-fn related_key(shared: &Shared, uri: &Uri) -> Option<CacheKey> {
-    let (headers, extensions) = (HeaderMap::new(), http::Extensions::new());
-    shared.key(&RequestHead { method: &Method::GET, uri, headers: &headers, extensions: &extensions }).ok()
-}
-
-/// Whether `Content-Location` names the target itself.
-fn describes_target(shared: &Shared, key: &CacheKey, response: &HeaderMap) -> bool {
-    let Some(location) = response.get(CONTENT_LOCATION) else { return false };
-    let Ok(target) = key.as_str().parse::<Uri>() else { return false };
-    let mut only = HeaderMap::new();
-    only.insert(CONTENT_LOCATION, location.clone());
-    invalidation::related_uris(&target, &only).any(|uri| related_key(shared, &uri).as_ref() == Some(key))
+    FetchError::origin(error)
 }

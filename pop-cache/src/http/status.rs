@@ -54,8 +54,8 @@ pub struct CacheStatus {
     pub ttl: Option<i64>,
     /// Whether the response was stored.
     pub stored: bool,
-    /// Whether the request shared another request's fetch.
-    pub collapsed: bool,
+    /// Whether the request waited for another's fetch, and if so whether it could use what that brought.
+    pub collapsed: Option<bool>,
     /// The cache key, where the operator wants it shown.
     pub key: Option<String>,
     /// A word of ours about the reason.
@@ -97,8 +97,10 @@ impl CacheStatus {
         if self.stored {
             text.push_str("; stored");
         }
-        if self.collapsed {
-            text.push_str("; collapsed");
+        match self.collapsed {
+            None => {}
+            Some(true) => text.push_str("; collapsed"),
+            Some(false) => text.push_str("; collapsed=?0"),
         }
         if let Some(key) = &self.key {
             text.push_str("; key=");
@@ -181,7 +183,7 @@ mod tests {
             forward_status: Some(StatusCode::OK),
             ttl: Some(i64::MIN + 1),
             stored: true,
-            collapsed: true,
+            collapsed: Some(true),
             key: Some("a\"\\\u{e9}".into()),
             detail: Some("no-store"),
         };

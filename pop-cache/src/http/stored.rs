@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue};
+use http::header::{AGE, CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::body::StoredBody;
+use super::contents::StoredBody;
 use super::policy::Policy;
 use super::status::CACHE_STATUS;
-use super::vary::Selection;
+use super::vary::{Selection, Vary};
 use super::{date, fields};
 
 /// One stored response: everything a hit needs, worked out when it was stored.
@@ -40,7 +40,6 @@ impl Stored {
         tags: Arc<[Box<str>]>,
     ) -> Self {
         headers.remove(AGE);
-        headers.remove(CONTENT_RANGE);
         headers.remove(CONTENT_LENGTH);
         if let Some(length) = body.complete().filter(|_| status != StatusCode::NO_CONTENT) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -122,9 +121,13 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// The response that a request selects: the newest that matches (RFC 9111 §4.1).
+    /// The response that a request selects (RFC 9111 §4.1): of those that match the most recent by `Date`, and one
+    /// that varies before one that forgot to say that it does.
     pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Stored>> {
-        self.variants.iter().find(|stored| stored.selection.matches(request))
+        let rank = |stored: &Stored| (stored.policy.vary != Vary::Nothing, stored.policy.date);
+        let mut matching = self.variants.iter().filter(|stored| stored.selection.matches(request));
+        let first = matching.next()?;
+        Some(matching.fold(first, |best, next| if rank(next) > rank(best) { next } else { best }))
     }
 
     /// This resource with one more response, which replaces those with the same secondary key; the oldest go where
@@ -133,6 +136,17 @@ impl Resource {
         let others = self.variants.iter().filter(|other| other.selection != stored.selection).cloned();
         let variants = std::iter::once(Arc::clone(&stored)).chain(others).take(most.max(1)).collect();
         Self { variants }
+    }
+
+    /// Forgets the oldest responses until the rest takes at most `bytes`, or only the newest is left.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let mut sum = 0;
+        let kept = self.variants.iter().take_while(|stored| {
+            sum += stored.weight();
+            sum <= bytes
+        });
+        let kept = kept.count().max(1);
+        self.variants.truncate(kept);
     }
 
     pub(crate) fn weight(&self, key_bytes: usize) -> u64 {

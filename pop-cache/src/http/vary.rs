@@ -1,6 +1,6 @@
 //! Secondary keys: which requests a stored response answers (RFC 9111 §4.1, RFC 9110 §12.5.5).
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
 /// At most this many fields in `Vary`; a response that names more is not stored.
@@ -47,12 +47,19 @@ impl Vary {
         matches!(self, Self::Fields(fields) if fields.len() > MAX_VARY_FIELDS)
     }
 
+    /// The normalised values of the fields that select, in their order.
+    pub(crate) fn values(&self, request: &HeaderMap) -> Vec<Option<Vec<u8>>> {
+        let Self::Fields(fields) = self else { return Vec::new() };
+        fields.iter().map(|name| normalised(name, request)).collect()
+    }
+
     /// The secondary key: what `request` had in the fields that select, normalised; and the languages the response
     /// is in, which let another `Accept-Language` with the same first choice match.
     #[must_use]
     pub fn selection(&self, request: &HeaderMap, response: &HeaderMap) -> Selection {
         let Self::Fields(fields) = self else { return Selection::default() };
-        let members = fields.iter().map(|name| (name.clone(), normalised(name, request))).collect();
+        let values = self.values(request).into_iter();
+        let members = fields.iter().cloned().zip(values).collect();
         let language = if fields.contains(&ACCEPT_LANGUAGE) { sole_language(response) } else { None };
         Selection { members, language }
     }
@@ -95,13 +102,13 @@ impl Selection {
     }
 }
 
-/// The combined value of a field: lines joined by commas, no white space around commas outside quotes. Language
-/// preferences, whose order says nothing beside their weights, are sorted and in lower case.
+/// The combined value of a field: lines joined by commas, no white space around commas outside quotes. Preferences
+/// for languages and codings, whose order says nothing beside their weights, are sorted and in lower case.
 fn normalised(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter().peekable();
     lines.peek()?;
     let mut members: Vec<Vec<u8>> = lines.flat_map(members).map(|member| member.to_vec()).collect();
-    if name == ACCEPT_LANGUAGE {
+    if name == ACCEPT_LANGUAGE || name == ACCEPT_ENCODING {
         for member in &mut members {
             member.retain(|byte| !byte.is_ascii_whitespace());
             member.make_ascii_lowercase();
@@ -234,6 +241,16 @@ mod tests {
         assert!(check("en, de", "de, en"));
         assert!(check("en, de", "eN,  De"));
         assert!(!check("en, de", "en, de;q=0.5"));
+    }
+
+    #[test]
+    fn codings_have_no_order_and_no_case() {
+        let check = |stored, asked| {
+            check("accept-encoding", &[("accept-encoding", stored)], &[("accept-encoding", asked)])
+        };
+        assert!(check("gzip, br;q=0.5", "BR; q=0.5,gzip"));
+        assert!(!check("gzip, br", "gzip"));
+        assert!(!check("gzip, br;q=0", "gzip, br"));
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! What becomes of a request: the whole cost of a hit is here.
+
+use std::sync::Arc;
+
+use http::header::UPGRADE;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body;
+
+use super::answer::{self, Asked};
+use super::body::CacheBody;
+use super::cache::{RequestHead, Shared};
+use super::directive::RequestDirectives;
+use super::handle::count;
+use super::key::CacheKey;
+use super::reuse::{Cause, Reuse, StaleAllowance};
+use super::status::{CacheStatus, Forward};
+use super::stored::Stored;
+use super::validation;
+
+/// What becomes of a request.
+pub(crate) enum Decision<B> {
+    /// It is answered.
+    Answer(Response<CacheBody<B>>),
+    /// It is answered, and what is stored is revalidated meanwhile.
+    AnswerAndRevalidate(Response<CacheBody<B>>, Task),
+    /// It is answered from slices, of which the first is not here.
+    Slices(Response<CacheBody<B>>, Arc<Stored>),
+    /// The origin is asked, for this client and all who join.
+    Fetch(Task),
+    /// HEAD goes to the origin.
+    Head(Task),
+    /// It is passed on; the cache has no part in it but invalidation.
+    Pass(Option<CacheKey>, Pass),
+    /// PURGE from somebody who may.
+    Purge(CacheKey),
+    /// PURGE from somebody who may not.
+    Forbidden,
+}
+
+/// Why a request is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// The operator says so, or it asks for another protocol: not a byte of it is touched.
+    Untouched,
+    /// It has no key.
+    NoKey,
+    /// It is neither GET nor HEAD.
+    Method,
+    /// It has conditions for the origin alone.
+    Conditions,
+    /// It has content, which no key covers: its answer is for nobody else.
+    Content,
+}
+
+impl Pass {
+    /// What `Cache-Status` says about it.
+    pub(crate) fn status(self) -> CacheStatus {
+        let (forward, detail) = match self {
+            Self::Untouched => (Forward::Bypass, None),
+            Self::NoKey => (Forward::Bypass, Some("no-key")),
+            Self::Method => (Forward::Method, None),
+            Self::Conditions => (Forward::Request, None),
+            Self::Content => (Forward::Bypass, Some("request-content")),
+        };
+        CacheStatus { forward: Some(forward), detail, ..CacheStatus::default() }
+    }
+}
+
+/// A request that must go to the origin, and why.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) key: CacheKey,
+    pub(crate) candidate: Option<Arc<Stored>>,
+    pub(crate) forward: Forward,
+    /// Which of the variants that the resource is known to have.
+    pub(crate) variant: u64,
+}
+
+/// Decides. A hit allocates for its answer and nothing else.
+pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Decision<B2> {
+    let head = RequestHead::of(request);
+    let (method, headers) = (request.method(), request.headers());
+    if shared.bypasses(&head) || headers.contains_key(UPGRADE) {
+        return Decision::Pass(shared.key(&head).ok(), Pass::Untouched);
+    }
+    let is_head = *method == Method::HEAD;
+    if !is_head && *method != Method::GET {
+        let Ok(key) = shared.key(&head) else { return Decision::Pass(None, Pass::NoKey) };
+        return match shared.purge_permission(&head) {
+            Some(true) => Decision::Purge(key),
+            Some(false) => Decision::Forbidden,
+            None => Decision::Pass(Some(key), Pass::Method),
+        };
+    }
+    let pass = if validation::is_for_origin(headers) {
+        Some(Pass::Conditions)
+    } else {
+        (!is_empty(request.body())).then_some(Pass::Content)
+    };
+    let decision = shared.with_key(&head, |key| {
+        if let Some(pass) = pass {
+            return Decision::Pass(Some(CacheKey::from_raw(key)), pass);
+        }
+        match look_up(shared, key, method, headers) {
+            Found::Answer(response) => Decision::Answer(response),
+            Found::AnswerAndRevalidate(response, task) => Decision::AnswerAndRevalidate(response, task),
+            Found::Slices(response, stored) => Decision::Slices(response, stored),
+            Found::Nothing(task) if is_head => Decision::Head(task),
+            Found::Nothing(task) => Decision::Fetch(task),
+        }
+    });
+    decision.unwrap_or(Decision::Pass(None, Pass::NoKey))
+}
+
+/// Whether a request has no content, as far as can be told without reading it.
+fn is_empty<B: Body>(body: &B) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
+/// What the store has for a request.
+pub(crate) enum Found<B> {
+    Answer(Response<CacheBody<B>>),
+    AnswerAndRevalidate(Response<CacheBody<B>>, Task),
+    Slices(Response<CacheBody<B>>, Arc<Stored>),
+    Nothing(Task),
+}
+
+/// Looks for a usable answer, and makes it.
+pub(crate) fn look_up<B>(shared: &Shared, key: &str, method: &Method, headers: &HeaderMap) -> Found<B> {
+    let directives = RequestDirectives::parse(headers);
+    let resource = shared.resource(key);
+    let candidate = resource.as_deref().and_then(|resource| resource.select(headers));
+    let forward = match (candidate, &resource) {
+        (None, None) => Forward::UriMiss,
+        (None, Some(_)) => Forward::VaryMiss,
+        (Some(stored), _) => {
+            let now = shared.now();
+            let reuse = stored.policy.reuse(shared.rules(), &directives, now, stored.purged_at());
+            let asked = Asked { method, headers, name: &shared.name };
+            let status =
+                |ttl| CacheStatus { ttl: Some(ttl), key: shared.shown_key(key), ..CacheStatus::default() };
+            match reuse {
+                _ if !answer::suffices(stored, headers) => Forward::Partial,
+                Reuse::Fresh { age, ttl } => {
+                    let response = answer::from_stored(stored, asked, age, status(seconds(ttl)));
+                    if response.body().first_slice().is_none() || has_slices(shared, &response) {
+                        return hit(shared, stored, response);
+                    }
+                    let forward = Some(Forward::Partial);
+                    let status = CacheStatus { forward, ..status(seconds(ttl)) };
+                    return hit(shared, stored, answer::from_stored(stored, asked, age, status));
+                }
+                Reuse::Stale { age, staleness, allowed_by } => {
+                    count(&shared.counters.stale_hits);
+                    let response = answer::from_stored(stored, asked, age, status(-seconds(staleness)));
+                    if allowed_by != StaleAllowance::WhileRevalidate
+                        || response.body().first_slice().is_some()
+                    {
+                        return hit(shared, stored, response);
+                    }
+                    count(&shared.counters.hits);
+                    let variant = shared.variant(&stored.policy.vary, headers);
+                    let (key, candidate) = (CacheKey::from_raw(key), Some(Arc::clone(stored)));
+                    let task = Task { key, candidate, forward: Forward::Stale, variant };
+                    return Found::AnswerAndRevalidate(response, task);
+                }
+                Reuse::Validate(Cause::Stale(_) | Cause::NoCache) => Forward::Stale,
+                Reuse::Validate(_) => Forward::Request,
+            }
+        }
+    };
+    let status = CacheStatus { forward: Some(forward), key: shared.shown_key(key), ..CacheStatus::default() };
+    if directives.only_if_cached {
+        let status = CacheStatus { detail: Some("only-if-cached"), ..status };
+        return Found::Answer(answer::gateway_timeout(&shared.name, status));
+    }
+    let newest = candidate.or_else(|| resource.as_deref().and_then(|resource| resource.variants.first()));
+    let variant = newest.map_or(0, |stored| shared.variant(&stored.policy.vary, headers));
+    Found::Nothing(Task { key: CacheKey::from_raw(key), candidate: candidate.cloned(), forward, variant })
+}
+
+/// Whether the slices of an answer are here: the first of them for a long one, since some may come and go while it is
+/// read.
+fn has_slices<B>(shared: &Shared, response: &Response<CacheBody<B>>) -> bool {
+    const LOOKED_AT: usize = 64;
+    response.body().slice_keys().take(LOOKED_AT).all(|key| shared.slice(&key).is_some())
+}
+
+/// An answer from the store; one whose slices are not here has still to get them.
+fn hit<B>(shared: &Shared, stored: &Arc<Stored>, response: Response<CacheBody<B>>) -> Found<B> {
+    if response.body().first_slice().is_some() {
+        return Found::Slices(response, Arc::clone(stored));
+    }
+    count(&shared.counters.hits);
+    Found::Answer(response)
+}
+
+pub(crate) fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
