@@ -22,6 +22,12 @@ pub struct OriginBody {
     frames: Frames,
 }
 
+impl std::fmt::Debug for OriginBody {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("OriginBody")
+    }
+}
+
 impl Body for OriginBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -161,6 +167,44 @@ impl Edge {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// A body that has something to say and never ends.
+pub fn hanging(text: &'static str) -> OriginBody {
+    let mut first = Some(Bytes::from_static(text.as_bytes()));
+    OriginBody {
+        frames: Box::new(move |_| match first.take() {
+            Some(data) => Poll::Ready(Some(Ok(data))),
+            None => Poll::Pending,
+        }),
+    }
+}
+
+/// A body that fails after a part of it.
+pub fn broken(text: &'static str) -> OriginBody {
+    let mut frames =
+        VecDeque::from([Ok(Bytes::from_static(text.as_bytes())), Err(BoxError::from("connection reset"))]);
+    OriginBody { frames: Box::new(move |_| Poll::Ready(frames.pop_front())) }
+}
+
+/// The bytes `first..=last` of a representation in which every byte tells its place.
+pub fn pattern(first: u64, last: u64) -> OriginBody {
+    let mut at = first;
+    OriginBody {
+        frames: Box::new(move |_| {
+            if at > last {
+                return Poll::Ready(None);
+            }
+            let end = (at + 10_000).min(last + 1);
+            let data: Vec<u8> = (at..end).map(pattern_byte).collect();
+            at = end;
+            Poll::Ready(Some(Ok(Bytes::from(data))))
+        }),
+    }
+}
+
+pub fn pattern_byte(place: u64) -> u8 {
+    (place % 251) as u8 ^ (place / 1_000_003) as u8
 }
 
 /// Reads a body to its end.
