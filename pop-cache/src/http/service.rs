@@ -136,7 +136,6 @@ pub struct CacheFuture<B> {
 
 pub(crate) type Answer<B> = Result<Response<CacheBody<B>>, FetchError>;
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
 enum State<B> {
     Ready(Option<Response<CacheBody<B>>>),
     Later(BoxFuture<Answer<B>>),
@@ -405,7 +404,6 @@ enum Share {
 }
 
 /// An answer, or one that lacks its slices yet.
-#[expect(clippy::large_enum_variant, reason = "lives for a moment on the stack")]
 enum Made<B> {
     Answer(Answer<B>),
     Slices(Response<CacheBody<B>>, Arc<Stored>),
