@@ -27,7 +27,10 @@ mod time;
 pub mod zone;
 
 #[cfg(feature = "std")]
-pub use authority::{Authority, ClientBlock, DynamicAnswer, DynamicQuery, LearnedFrom, Outcome, Transport};
+pub use authority::{
+    Authority, ClientBlock, CookiePolicy, DynamicAnswer, DynamicQuery, LearnedFrom, Limit, LimitQuery,
+    Outcome, Transport,
+};
 pub use builder::{Buffer, BuildError, EdnsParts, MessageBuilder, SliceBuffer};
 pub use edns::{
     ClientSubnet, Cookie, CookieSecret, CookieVerdict, Edns, EdnsOption, UDP_PAYLOAD_OCTETS, option,

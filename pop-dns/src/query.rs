@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::header::HEADER_OCTETS;
 use crate::message::{MESSAGE_OCTETS_MAX, Record, chunk};
-use crate::name::{NAME_OCTETS_MAX, lower_in_place, skip_plain};
+use crate::name::LowerName;
 use crate::{
     Class, ClientSubnet, Cookie, Edns, Flags, HashKey, Header, Name, Opcode, ParseError, Rcode, RecordType,
 };
@@ -29,8 +29,7 @@ pub struct Query<'m> {
     pub cookie: Option<Cookie<'m>>,
     /// Where the TSIG record begins, if there is one (RFC 8945).
     pub tsig: Option<u16>,
-    lower: [u8; NAME_OCTETS_MAX],
-    lower_octets: u8,
+    lower: LowerName,
     question_end: u16,
 }
 
@@ -58,13 +57,9 @@ impl<'m> Query<'m> {
             // RFC 9619.
             return Err(malformed(ParseError::QuestionCount { count: header.counts[0] }));
         }
-        let name_end = skip_plain(octets, HEADER_OCTETS).map_err(malformed)?;
+        let (lower, name_end) = LowerName::parse(octets, HEADER_OCTETS).map_err(malformed)?;
         let [t0, t1, c0, c1] = *chunk(octets, name_end).map_err(malformed)?;
         let question_end = name_end + 4;
-        let mut lower = [0; NAME_OCTETS_MAX];
-        let lower_octets = name_end - HEADER_OCTETS;
-        lower[..lower_octets].copy_from_slice(&octets[HEADER_OCTETS..name_end]);
-        lower_in_place(&mut lower[..lower_octets]);
         let mut query = Self {
             header,
             name: Name::checked(octets, HEADER_OCTETS),
@@ -75,7 +70,6 @@ impl<'m> Query<'m> {
             cookie: None,
             tsig: None,
             lower,
-            lower_octets: lower_octets as u8,
             question_end: question_end as u16,
         };
         // From here on the question is known, so that an error can echo it.
@@ -125,7 +119,21 @@ impl<'m> Query<'m> {
     #[inline]
     #[must_use]
     pub fn lower_wire(&self) -> &[u8] {
-        &self.lower[..usize::from(self.lower_octets)]
+        self.lower.as_wire()
+    }
+
+    /// The name in lower case with its labels.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) const fn lower(&self) -> &LowerName {
+        &self.lower
+    }
+
+    /// Header and question as they came.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn head(&self) -> &'m [u8] {
+        &self.name.place().0[..self.question_end()]
     }
 
     /// The keyed hash of [`lower_wire`](Self::lower_wire).
@@ -133,6 +141,12 @@ impl<'m> Query<'m> {
     #[must_use]
     pub fn name_hash(&self, key: &HashKey) -> u64 {
         key.hash_wire(self.lower_wire())
+    }
+
+    /// Octets of the whole message.
+    #[must_use]
+    pub const fn octets(&self) -> usize {
+        self.name.place().0.len()
     }
 
     /// Where the question ends in the message.

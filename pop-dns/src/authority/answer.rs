@@ -1,183 +1,277 @@
-//! Answers from a zone (RFC 1034 §4.3.2).
+//! Answers from a zone (RFC 1034 §4.3.2), built record by record.
 
-use super::Reply;
-use crate::zone::{Node, RrSet, Zone};
-use crate::{Query, Rcode, RecordType, Section};
+use super::dynamic::{DynamicAnswer, DynamicSet};
+use super::reply::Reply;
+use crate::name::LowerName;
+use crate::zone::{Found, Node, RrSet, Zone, hash_suffix, negative_ttl};
+use crate::{NAME_OCTETS_MAX, Rcode, RecordType, Section};
 
 /// Aliases followed within one answer; a longer chain is left to the resolver.
 const ALIASES_MAX: usize = 8;
-/// HINFO, which answers ANY (RFC 8482 §4.2).
-const HINFO: RecordType = RecordType(13);
-/// `RFC8482` and an empty string.
+/// `RFC8482` and an empty string, which answers ANY (RFC 8482 §4.2).
 const HINFO_RFC_8482: &[u8] = b"\x07RFC8482\x00";
+/// How long that holds, seconds.
+const HINFO_TTL: u32 = 3600;
+/// Octets of SVCB RDATA before the target.
+const SVCB_HEAD: usize = 2;
 
-/// What stands at a name, or above it.
-enum Found<'z> {
-    /// The name itself, or the wildcard that covers it.
-    Node(&'z Node),
-    /// The zone ends above the name.
-    Delegation(&'z RrSet),
-    /// Everything below this name is elsewhere (RFC 6672).
-    Dname(&'z RrSet),
-    /// Nothing.
-    Nothing,
-}
-
-pub(super) fn from_zone(zone: &Zone, query: &Query<'_>, reply: &mut Reply) -> Rcode {
-    let mut name = query.lower_wire().to_vec();
-    for _ in 0..ALIASES_MAX {
-        let target = match find(zone, &name) {
-            Found::Delegation(servers) => {
-                if name == query.lower_wire() {
-                    refer(zone, servers, reply);
-                }
-                return Rcode::NOERROR;
-            }
-            Found::Nothing => {
+/// Answers for `name` and whatever it is an alias of. `found` is what stands at the name.
+pub(super) fn from_zone(zone: &Zone, name: &LowerName, found: Found<'_>, reply: &mut Reply<'_, '_>) -> Rcode {
+    let (mut name, mut found) = (*name, found);
+    for followed in 0..ALIASES_MAX {
+        let target = match found {
+            Found::Delegation(cut) => return delegation(zone, &name, &cut, followed, reply),
+            Found::Nothing(encloser) => {
                 reply.authoritative();
                 negative(zone, reply);
+                super::denial::no_name(zone, &name, &encloser, reply);
                 return Rcode::NXDOMAIN;
             }
             Found::Node(node) => {
                 reply.authoritative();
-                let Some(alias) = positive(zone, node, &name, query.qtype, reply) else {
-                    return Rcode::NOERROR;
-                };
-                alias.to_vec()
+                match positive(zone, &node, &name, reply) {
+                    Positive::Alias(target) => target,
+                    Positive::Answered => return Rcode::NOERROR,
+                    Positive::NoData => {
+                        negative(zone, reply);
+                        super::denial::no_type(zone, &name, &node, reply);
+                        return Rcode::NOERROR;
+                    }
+                }
+            }
+            Found::Wildcard { source, encloser } => {
+                reply.authoritative();
+                let positive = positive(zone, &source, &name, reply);
+                match positive {
+                    Positive::NoData => {
+                        negative(zone, reply);
+                        super::denial::no_type_by_wildcard(zone, &name, &source, &encloser, reply);
+                        return Rcode::NOERROR;
+                    }
+                    Positive::Answered => {
+                        super::denial::no_closer_name(zone, &name, &encloser, reply);
+                        return Rcode::NOERROR;
+                    }
+                    // The proof has to follow the whole answer, which is not there yet: aliases by wildcard end here for
+                    // who wants DNSSEC.
+                    Positive::Alias(_) if reply.signed && zone.is_signed() => {
+                        super::denial::no_closer_name(zone, &name, &encloser, reply);
+                        return Rcode::NOERROR;
+                    }
+                    Positive::Alias(target) => target,
+                }
             }
             Found::Dname(dname) => {
                 reply.authoritative();
-                let Some(target) = synthesize(dname, &name, reply) else { return Rcode(6) };
-                target
+                match synthesize(&dname, &name, reply) {
+                    Some(target) => target,
+                    None => return Rcode::YXDOMAIN,
+                }
             }
         };
-        name = target.to_ascii_lowercase();
-        if !ends_in(&name, zone.origin().as_wire()) {
+        name = target;
+        if !is_in(zone, &name) {
             return Rcode::NOERROR;
         }
+        let whole = hash_suffix(&name, name.labels());
+        found = zone.find(&name, whole);
     }
     Rcode::NOERROR
 }
 
-/// Walks from the apex down to the name.
-fn find<'z>(zone: &'z Zone, name: &[u8]) -> Found<'z> {
-    let apex = name.len() - zone.origin().as_wire().len();
-    // Where the labels begin, the leftmost first.
-    let mut starts = Vec::with_capacity(8);
-    let mut position = 0;
-    while position < apex {
-        starts.push(position);
-        position += usize::from(name[position]) + 1;
-    }
-    let mut encloser = apex;
-    for &start in starts.iter().rev() {
-        // RFC 6672 §2.4: a DNAME above the name, its own owner left out.
-        if let Some(dname) = zone.node(&name[encloser..]).and_then(|node| node.rrset(RecordType::DNAME)) {
-            return Found::Dname(dname);
-        }
-        let Some(node) = zone.node(&name[start..]) else { return wildcard(zone, &name[encloser..]) };
-        if let Some(servers) = node.rrset(RecordType::NS) {
-            return Found::Delegation(servers);
-        }
-        encloser = start;
-    }
-    zone.node(name).map_or(Found::Nothing, Found::Node)
-}
-
-/// The source of synthesis below the closest encloser (RFC 4592 §3.3.1).
-fn wildcard<'z>(zone: &'z Zone, encloser: &[u8]) -> Found<'z> {
-    let mut source = [0; crate::NAME_OCTETS_MAX];
-    let Some(slot) = source.get_mut(..encloser.len() + 2) else { return Found::Nothing };
-    slot[..2].copy_from_slice(b"\x01*");
-    slot[2..].copy_from_slice(encloser);
-    zone.node(slot).map_or(Found::Nothing, Found::Node)
-}
-
-/// Writes what the node has of the type; the target of an alias that has to be followed.
-fn positive<'z>(
+/// Answers with what a hook chose, of which `set` has to be sent: the type asked for, or an alias.
+pub(super) fn chosen(
     zone: &Zone,
-    node: &'z Node,
-    name: &[u8],
-    qtype: RecordType,
-    reply: &mut Reply,
-) -> Option<&'z [u8]> {
-    if qtype == RecordType::ANY && !node.rrsets.is_empty() {
-        reply.answer(name, HINFO, 3600, [HINFO_RFC_8482]);
-        return None;
+    chosen: &DynamicAnswer,
+    set: Option<&DynamicSet>,
+    reply: &mut Reply<'_, '_>,
+) -> Rcode {
+    reply.authoritative();
+    let Some(set) = set else {
+        negative(zone, reply);
+        return Rcode::NOERROR;
+    };
+    let owner = *reply.query.lower();
+    reply.required(Section::Answer, owner.as_wire(), set.rtype, chosen.ttl, set.rdata());
+    if set.rtype != RecordType::CNAME || reply.query.qtype == RecordType::CNAME {
+        return Rcode::NOERROR;
     }
-    if let Some(rrset) = node.rrset(qtype) {
-        reply.answer(name, qtype, rrset.ttl, rrset.rdata());
-        additional(zone, rrset, reply);
-        return None;
+    let target = set.rdata().next().and_then(|target| LowerName::parse(target, 0).ok());
+    let Some((target, _)) = target.filter(|(target, _)| is_in(zone, target)) else { return Rcode::NOERROR };
+    let hash = hash_suffix(&target, target.labels());
+    from_zone(zone, &target, zone.find(&target, hash), reply)
+}
+
+/// Whether a name lies in a zone.
+fn is_in(zone: &Zone, name: &LowerName) -> bool {
+    let labels = zone.labels();
+    name.labels() >= labels && name.suffix(labels) == zone.origin().as_wire()
+}
+
+/// What a node had to say.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for a moment; a box would be an allocation a query"
+)]
+enum Positive {
+    Answered,
+    NoData,
+    Alias(LowerName),
+}
+
+/// Writes what the node has of the type asked for.
+fn positive(zone: &Zone, node: &Node<'_>, name: &LowerName, reply: &mut Reply<'_, '_>) -> Positive {
+    let qtype = reply.query.qtype;
+    if qtype == RecordType::ANY && !node.is_empty() {
+        any(node, name, reply);
+        return Positive::Answered;
     }
-    if let Some(alias) = node.rrset(RecordType::CNAME) {
-        reply.answer(name, RecordType::CNAME, alias.ttl, alias.rdata());
-        return alias.rdata().next();
+    if qtype == RecordType::RRSIG {
+        let mut any = false;
+        for set in node.rrsets().filter(|set| set.signature_count > 0) {
+            any = true;
+            let ttl = set.signature_ttl();
+            reply.required(Section::Answer, name.as_wire(), RecordType::RRSIG, ttl, set.signatures());
+        }
+        return if any { Positive::Answered } else { Positive::NoData };
     }
-    negative(zone, reply);
-    None
+    if let Some(set) = node.rrset(qtype).filter(|set| set.count > 0) {
+        reply.set(Section::Answer, name.as_wire(), &set);
+        additional(zone, &set, reply);
+        return Positive::Answered;
+    }
+    let Some(alias) = node.rrset(RecordType::CNAME).filter(|set| set.count > 0) else {
+        return Positive::NoData;
+    };
+    reply.set(Section::Answer, name.as_wire(), &alias);
+    match alias.rdata().next().map(|target| LowerName::parse(target, 0)) {
+        Some(Ok((target, _))) => Positive::Alias(target),
+        _ => Positive::Answered,
+    }
+}
+
+/// RFC 8482: one small record instead of everything. A signed name answers with one of its signed sets (§4.1), since
+/// what is made up has no signature.
+fn any(node: &Node<'_>, name: &LowerName, reply: &mut Reply<'_, '_>) {
+    let signed = node.rrsets().find(|set| set.count > 0 && set.signature_count > 0);
+    match signed.filter(|_| reply.signed) {
+        Some(set) => reply.set(Section::Answer, name.as_wire(), &set),
+        None => {
+            let hinfo = RecordType::HINFO;
+            reply.required(Section::Answer, name.as_wire(), hinfo, HINFO_TTL, [HINFO_RFC_8482]);
+        }
+    }
 }
 
 /// No such name, or no such type: the SOA tells how long that may be kept (RFC 2308 §3).
-pub(super) fn negative(zone: &Zone, reply: &mut Reply) {
+pub(super) fn negative(zone: &Zone, reply: &mut Reply<'_, '_>) {
     let soa = zone.soa();
-    let rdata = soa.rdata().next().unwrap_or_default();
-    let minimum = rdata.last_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets));
-    reply.required(Section::Authority, soa.owner.as_wire(), RecordType::SOA, soa.ttl.min(minimum), [rdata]);
+    reply.set_for(Section::Authority, zone.origin().as_wire(), &soa, negative_ttl(&soa));
 }
 
-/// A referral: the servers of the child, and their addresses where only we can know them.
-fn refer(zone: &Zone, servers: &RrSet, reply: &mut Reply) {
-    reply.required(Section::Authority, servers.owner.as_wire(), RecordType::NS, servers.ttl, servers.rdata());
-    for server in servers.rdata() {
-        let lower = server.to_ascii_lowercase();
-        let inside = ends_in(&lower, servers.owner.to_lower().as_wire());
-        let Some(node) = zone.node(&lower).filter(|_| ends_in(&lower, zone.origin().as_wire())) else {
-            continue;
-        };
-        for rrset in [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
-            // RFC 9471: glue inside the child is no courtesy; without it nobody gets there.
-            if inside {
-                reply.required(Section::Additional, server, rrset.rtype, rrset.ttl, rrset.rdata());
-            } else {
-                reply.optional(server, rrset.rtype, rrset.ttl, rrset.rdata());
+/// A referral, or what the parent knows of the child itself: its DS set (RFC 4035 §3.1.4.1).
+fn delegation(
+    zone: &Zone,
+    name: &LowerName,
+    cut: &Node<'_>,
+    followed: usize,
+    reply: &mut Reply<'_, '_>,
+) -> Rcode {
+    if reply.query.qtype == RecordType::DS && cut.name() == name.as_wire() {
+        reply.authoritative();
+        match cut.rrset(RecordType::DS).filter(|set| set.count > 0) {
+            Some(set) => reply.set(Section::Answer, name.as_wire(), &set),
+            None => {
+                negative(zone, reply);
+                super::denial::no_type(zone, name, cut, reply);
+            }
+        }
+        return Rcode::NOERROR;
+    }
+    // An alias that leads below a cut is the resolver's to follow.
+    if followed == 0 {
+        refer(zone, cut, reply);
+    }
+    Rcode::NOERROR
+}
+
+/// The servers of the child, its DS set or the proof that there is none, and addresses where only we can know them.
+fn refer(zone: &Zone, cut: &Node<'_>, reply: &mut Reply<'_, '_>) {
+    let Some(servers) = cut.rrset(RecordType::NS) else { return };
+    reply.required(Section::Authority, cut.name(), RecordType::NS, servers.ttl(), servers.rdata());
+    if reply.signed && zone.is_signed() {
+        match cut.rrset(RecordType::DS).filter(|set| set.count > 0) {
+            Some(set) => reply.set(Section::Authority, cut.name(), &set),
+            None => super::denial::no_delegation_signer(zone, cut, reply),
+        }
+    }
+    // RFC 9471: glue inside the child is no courtesy, without it nobody gets there. So it comes first.
+    for inside in [true, false] {
+        for server in servers.rdata() {
+            let Some(host) = host(zone, server) else { continue };
+            if ends_in(host.name(), cut.name()) != inside {
+                continue;
+            }
+            for set in addresses(&host) {
+                if inside {
+                    reply.required(Section::Additional, server, set.rtype, set.ttl(), set.rdata());
+                } else {
+                    reply.optional(server, &set);
+                }
             }
         }
     }
 }
 
 /// Addresses of the hosts that an answer names.
-fn additional(zone: &Zone, rrset: &RrSet, reply: &mut Reply) {
-    let skip = match rrset.rtype {
+fn additional(zone: &Zone, set: &RrSet<'_>, reply: &mut Reply<'_, '_>) {
+    let skip = match set.rtype {
         RecordType::NS => 0,
         RecordType::MX => 2,
         RecordType::SRV => 6,
+        RecordType::SVCB | RecordType::HTTPS => SVCB_HEAD,
         _ => return,
     };
-    for host in rrset.rdata().filter_map(|rdata| rdata.get(skip..)) {
-        let lower = host.to_ascii_lowercase();
-        let Some(node) = zone.node(&lower) else { continue };
-        for found in [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
-            reply.optional(host, found.rtype, found.ttl, found.rdata());
-        }
+    for rdata in set.rdata() {
+        let Some(target) = rdata.get(skip..).and_then(|rest| LowerName::parse(rest, 0).ok()) else {
+            continue;
+        };
+        let (target, octets) = target;
+        let Some(host) = host(zone, target.as_wire()) else { continue };
+        let spelled = &rdata[skip..skip + octets];
+        addresses(&host).for_each(|set| reply.optional(spelled, &set));
     }
+}
+
+/// The node of a host within the zone, glue included.
+fn host<'z>(zone: &'z Zone, wire: &[u8]) -> Option<Node<'z>> {
+    let (name, _) = LowerName::parse(wire, 0).ok()?;
+    if !is_in(zone, &name) {
+        return None;
+    }
+    zone.node(hash_suffix(&name, name.labels()), name.as_wire())
+}
+
+fn addresses<'z>(host: &Node<'z>) -> impl Iterator<Item = RrSet<'z>> + use<'z> {
+    host.rrsets().filter(|set| set.count > 0 && matches!(set.rtype, RecordType::A | RecordType::AAAA))
 }
 
 /// The DNAME, and the CNAME that it makes for this name; `None` where the new name would be too long, which is
 /// YXDOMAIN (RFC 6672 §2.2).
-fn synthesize(dname: &RrSet, name: &[u8], reply: &mut Reply) -> Option<Vec<u8>> {
-    reply.answer(dname.owner.as_wire(), RecordType::DNAME, dname.ttl, dname.rdata());
+fn synthesize(node: &Node<'_>, name: &LowerName, reply: &mut Reply<'_, '_>) -> Option<LowerName> {
+    let dname = node.rrset(RecordType::DNAME)?;
+    reply.set(Section::Answer, node.name(), &dname);
     let target = dname.rdata().next()?;
-    let kept = &name[..name.len() - dname.owner.as_wire().len()];
-    let made = [kept, target].concat();
-    if made.len() > crate::NAME_OCTETS_MAX {
-        return None;
-    }
-    reply.answer(name, RecordType::CNAME, dname.ttl, [&made[..]]);
-    Some(made)
+    let kept = name.as_wire().len() - node.name().len();
+    let mut made = [0; NAME_OCTETS_MAX];
+    let made = made.get_mut(..kept + target.len())?;
+    made[..kept].copy_from_slice(&name.as_wire()[..kept]);
+    made[kept..].copy_from_slice(target);
+    reply.required(Section::Answer, name.as_wire(), RecordType::CNAME, dname.ttl(), [&made[..]]);
+    LowerName::parse(made, 0).ok().map(|(target, _)| target)
 }
 
-/// Whether a lower-case name lies within a lower-case zone.
+/// Whether a lower-case name lies within another.
 fn ends_in(name: &[u8], zone: &[u8]) -> bool {
     let Some(skip) = name.len().checked_sub(zone.len()) else { return false };
     let mut position = 0;

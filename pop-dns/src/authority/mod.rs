@@ -1,22 +1,34 @@
 //! The authority: query octets in, answer octets out. No socket and no clock.
 
 mod answer;
+mod denial;
+mod direct;
 mod dynamic;
+mod edns;
+mod limit;
+mod names;
+mod reply;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ahash::RandomState;
-
 pub use dynamic::{ClientBlock, DynamicAnswer, DynamicQuery, LearnedFrom};
+pub use limit::{Limit, LimitQuery};
 
-use crate::authority::dynamic::Hook;
-use crate::zone::Zone;
+use self::direct::{Direct, is_plain};
+use self::dynamic::Hook;
+use self::edns::{ExtendedError, Opt};
+use self::limit::Limiter;
+use self::names::Names;
+use self::reply::Reply;
+use crate::zone::{Found, NodeFlags, Zone};
 use crate::{
-    Class, EdnsParts, Flags, Header, MessageBuilder, NameBuf, Query, QueryError, Rcode, RecordType, Section,
-    Timestamp, UDP_PAYLOAD_OCTETS,
+    Class, CookieSecret, CookieVerdict, Flags, Header, MessageBuilder, NameBuf, Query, QueryError, RawRData,
+    Rcode, RecordType, Timestamp, UDP_PAYLOAD_OCTETS,
 };
+
+/// Octets of an identity: one character string.
+const IDENTITY_OCTETS_MAX: usize = 255;
 
 /// How a query came, which decides how large the answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +54,8 @@ pub enum Outcome {
     Silent,
 }
 
-/// Zones, dynamic names, and the rules by which they answer (RFC 1034 §4.3.2, 2308, 4592, 6672, 7871, 8020, 8482).
+/// Zones, dynamic names, and the rules by which they answer (RFC 1034 §4.3.2, 2308, 4035, 4592, 5155, 6672, 7871, 8020,
+/// 8482). Cloning one shares the zones: what changes is made on a clone, and the clone put in its place whole.
 ///
 /// ```
 /// use pop_dns::{Authority, Message, MessageBuilder, Outcome, Rcode, RecordType, Timestamp, Transport, zone::Zone};
@@ -57,28 +70,82 @@ pub enum Outcome {
 /// assert_eq!(Message::parse(&answer)?.answers()?.count(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Authority {
-    /// By origin in lower-case wire format.
-    zones: HashMap<Box<[u8]>, Zone, RandomState>,
-    /// By name in lower-case wire format.
-    dynamic: HashMap<Box<[u8]>, Hook, RandomState>,
+    zones: Names<Arc<Zone>>,
+    dynamic: Names<Hook>,
     server_id: Option<Box<[u8]>>,
+    version: Option<Box<[u8]>>,
+    cookies: Option<(CookieSecret, CookiePolicy)>,
+    limiter: Option<Limiter>,
+}
+
+/// What is asked of clients that send cookies (RFC 7873 §5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CookiePolicy {
+    /// A client without a valid server cookie is answered, gets one, and stays subject to the limit.
+    #[default]
+    Offer,
+    /// A client that sends its own cookie over UDP without a valid one of ours gets BADCOOKIE and a new one, and asks
+    /// again. Clients that know nothing of cookies are answered.
+    Demand,
 }
 
 impl Authority {
     /// An authority for these zones. Of two with the same origin the later one counts.
     #[must_use]
-    pub fn new(zones: impl IntoIterator<Item = Zone>) -> Self {
-        let zones = zones.into_iter().map(|zone| (zone.origin().as_wire().into(), zone)).collect();
-        Self { zones, ..Self::default() }
+    pub fn new(zones: impl IntoIterator<Item = impl Into<Arc<Zone>>>) -> Self {
+        let mut authority = Self::default();
+        zones.into_iter().for_each(|zone| authority.insert(zone));
+        authority
+    }
+
+    /// Adds a zone, or puts it in the place of the one with the same origin.
+    pub fn insert(&mut self, zone: impl Into<Arc<Zone>>) {
+        let zone = zone.into();
+        let origin = zone.origin().clone();
+        self.zones.insert(origin.as_wire(), zone);
+    }
+
+    /// Takes a zone away.
+    pub fn remove(&mut self, origin: &NameBuf) -> Option<Arc<Zone>> {
+        self.zones.remove(origin.to_lower().as_wire())
+    }
+
+    /// The zone of this name.
+    #[must_use]
+    pub fn zone(&self, origin: &NameBuf) -> Option<&Arc<Zone>> {
+        self.zones.get_by_name(origin.to_lower().as_wire())
     }
 
     /// What `id.server` and `hostname.bind` in class CH answer (RFC 4892), and NSID (RFC 5001): the name of the PoP.
     /// Cut to 255 octets. Without it those are refused.
     #[must_use]
     pub fn server_id(mut self, id: &str) -> Self {
-        self.server_id = Some(id.as_bytes()[..id.len().min(255)].into());
+        self.server_id = Some(id.as_bytes()[..id.len().min(IDENTITY_OCTETS_MAX)].into());
+        self
+    }
+
+    /// What `version.server` and `version.bind` in class CH answer. Cut to 255 octets. Without it those are refused.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.as_bytes()[..version.len().min(IDENTITY_OCTETS_MAX)].into());
+        self
+    }
+
+    /// Answers cookies with cookies (RFC 7873, 9018). All servers of an anycast address share the secret. Needs a `now`
+    /// that counts from 1970.
+    #[must_use]
+    pub fn cookies(mut self, secret: CookieSecret, policy: CookiePolicy) -> Self {
+        self.cookies = Some((secret, policy));
+        self
+    }
+
+    /// Asks `limit` about each answer over UDP to a client that has not shown a cookie of ours: the place for response
+    /// rate limiting and for limits by prefix.
+    #[must_use]
+    pub fn limit(mut self, limit: impl Fn(&LimitQuery<'_>) -> Limit + Send + Sync + 'static) -> Self {
+        self.limiter = Some(Limiter(Arc::new(limit)));
         self
     }
 
@@ -90,16 +157,17 @@ impl Authority {
         name: &NameBuf,
         choose: impl Fn(&DynamicQuery<'_>) -> DynamicAnswer + Send + Sync + 'static,
     ) -> Self {
-        self.dynamic.insert(name.to_lower().as_wire().into(), Hook(Arc::new(choose)));
+        self.dynamic.insert(name.to_lower().as_wire(), Hook(Arc::new(choose)));
         self
     }
 
     /// The zones' names.
     pub fn origins(&self) -> impl Iterator<Item = &NameBuf> {
-        self.zones.values().map(Zone::origin)
+        self.zones.iter().map(|zone| zone.origin())
     }
 
-    /// Answers `query` into `answer`, which is emptied first.
+    /// Answers `query` into `answer`, which is emptied first. Nothing is allocated once `answer` has grown, but for
+    /// answers with more than 32 distinct names.
     pub fn respond(
         &self,
         query: &[u8],
@@ -108,182 +176,293 @@ impl Authority {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Outcome {
-        let query = match Query::parse(query) {
+        self.respond_located(query, &self.locate(query), client, now, transport, answer)
+    }
+
+    /// The first half of answering: reads the query and finds its zone, but does not look into that. Between the halves
+    /// [`Located::glance`] and [`Located::touch`] fetch what the second half needs, for many queries at once.
+    #[inline]
+    pub(crate) fn locate<'a, 'q>(&'a self, query: &'q [u8]) -> Located<'a, 'q> {
+        let query = Query::parse(query);
+        let (zone, hash) = match &query {
+            Ok(query) => self.zones.longest(query.lower(), query.qtype == RecordType::DS),
+            Err(_) => (None, 0),
+        };
+        Located {
+            query,
+            zone: zone.map(|zone| &**zone),
+            hash,
+            #[cfg(feature = "tokio")]
+            at: 0,
+        }
+    }
+
+    /// The second half.
+    #[inline]
+    pub(crate) fn respond_located(
+        &self,
+        octets: &[u8],
+        located: &Located<'_, '_>,
+        client: IpAddr,
+        now: Timestamp,
+        transport: Transport,
+        answer: &mut Vec<u8>,
+    ) -> Outcome {
+        let query = match &located.query {
             Ok(query) => query,
-            Err(error) => return respond_error(&error, answer),
+            Err(error) => return self.respond_error(octets, error, client, now, transport, answer),
         };
         let limit = match (transport, query.edns) {
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(UDP_PAYLOAD_OCTETS)),
             (Transport::Udp, None) => 512,
             _ => usize::from(u16::MAX),
         };
-        let mut reply = Reply::new(&query, limit, std::mem::take(answer));
+        let mut opt = Opt::new(query, transport, self.server_id.as_deref());
+        let mut verified = false;
+        if let (Some((secret, policy)), Some(cookie)) = (&self.cookies, &query.cookie) {
+            let seconds = (now.as_nanos() / 1_000_000_000) as u32;
+            verified = matches!(secret.check(cookie, client, seconds), CookieVerdict::Valid { .. });
+            opt.cookie = Some(secret.make(cookie.client, client, seconds));
+            if !verified && *policy == CookiePolicy::Demand && transport == Transport::Udp {
+                return refuse(query, opt, limit, Rcode::BADCOOKIE, answer);
+            }
+        }
+        let exchange = Exchange { query, opt, limit, client, now };
         let rcode = match query.qclass {
-            Class::IN | Class::ANY => self.internet(&query, client, now, &mut reply),
-            Class::CH => self.chaos(&query, &mut reply),
-            _ => Rcode::REFUSED,
+            Class::IN | Class::ANY => self.internet(exchange, located, answer),
+            Class::CH => self.chaos(exchange, answer),
+            _ => exchange.refused(ExtendedError::NOT_AUTHORITATIVE, answer),
         };
-        *answer = reply.finish(rcode, self.nsid(&query));
-        Outcome::Answered(rcode)
+        match &self.limiter {
+            Some(limiter) if transport == Transport::Udp && !verified => {
+                limiter.judge(&exchange, &self.zones, rcode, answer)
+            }
+            _ => Outcome::Answered(rcode),
+        }
     }
 
-    fn internet(&self, query: &Query<'_>, client: IpAddr, now: Timestamp, reply: &mut Reply) -> Rcode {
-        let Some(zone) = self.zone_of(query.lower_wire()) else { return Rcode::REFUSED };
+    #[inline]
+    fn internet(&self, exchange: Exchange<'_, '_>, located: &Located<'_, '_>, answer: &mut Vec<u8>) -> Rcode {
+        let query = exchange.query;
+        let hash = located.hash;
+        let Some(zone) = located.zone else {
+            return exchange.refused(ExtendedError::NOT_AUTHORITATIVE, answer);
+        };
         if matches!(query.qtype, RecordType::AXFR | RecordType::IXFR) {
-            return Rcode::REFUSED;
+            return exchange.refused(ExtendedError::PROHIBITED, answer);
         }
-        if let Some(hook) = self.dynamic.get(query.lower_wire()) {
-            return dynamic::answer(hook, zone, query, client, now, reply);
+        if !self.dynamic.is_empty()
+            && let Some(hook) = self.dynamic.get(hash, query.lower_wire())
+        {
+            return exchange.dynamic(hook, zone, answer);
         }
-        answer::from_zone(zone, query, reply)
+        exchange.answer_from(zone, hash, answer)
     }
 
-    fn zone_of(&self, lower: &[u8]) -> Option<&Zone> {
-        let mut position = 0;
-        loop {
-            if let Some(zone) = self.zones.get(&lower[position..]) {
-                return Some(zone);
-            }
-            match lower[position] {
-                0 => return None,
-                label => position += usize::from(label) + 1,
-            }
-        }
-    }
-
-    fn chaos(&self, query: &Query<'_>, reply: &mut Reply) -> Rcode {
-        let known = [&b"\x02id\x06server\x00"[..], b"\x08hostname\x04bind\x00"].contains(&query.lower_wire());
-        let Some(id) = self.server_id.as_deref().filter(|_| known) else { return Rcode::REFUSED };
+    fn chaos(&self, exchange: Exchange<'_, '_>, answer: &mut Vec<u8>) -> Rcode {
+        let query = exchange.query;
+        let text = match query.lower_wire() {
+            b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => self.server_id.as_deref(),
+            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => self.version.as_deref(),
+            _ => None,
+        };
+        let Some(text) = text else { return exchange.refused(ExtendedError::PROHIBITED, answer) };
+        let mut reply = exchange.reply(answer);
+        reply.authoritative();
         if matches!(query.qtype, RecordType::TXT | RecordType::ANY) {
-            let mut rdata = vec![id.len() as u8];
-            rdata.extend_from_slice(id);
-            // The record's class is the question's; resolvers that ask CH look at the data alone.
-            reply.answer(query.lower_wire(), RecordType::TXT, 0, [&rdata[..]]);
+            let mut rdata = [0; IDENTITY_OCTETS_MAX + 1];
+            rdata[0] = text.len() as u8;
+            rdata[1..=text.len()].copy_from_slice(text);
+            let rdata = RawRData::new(RecordType::TXT, &rdata[..=text.len()]);
+            reply.of_class(query.lower_wire(), Class::CH, rdata);
         }
+        *answer = reply.finish(Rcode::NOERROR);
         Rcode::NOERROR
     }
 
-    fn nsid(&self, query: &Query<'_>) -> Option<&[u8]> {
-        let asked = query.edns.and_then(|edns| edns.option(crate::option::NSID)).is_some();
-        self.server_id.as_deref().filter(|_| asked)
-    }
-}
-
-/// Answers what is no query: the header with a code, or silence.
-fn respond_error(error: &QueryError, answer: &mut Vec<u8>) -> Outcome {
-    let Some(header) = error.header else { return Outcome::Silent };
-    let keep = Flags(header.flags.0 & (Flags::RD | Flags::CD)).with_opcode(header.flags.opcode());
-    answer.clear();
-    if error.rcode == Rcode::BADVERS {
-        let mut builder = MessageBuilder::with_buffer(std::mem::take(answer), 512);
-        builder.set_header(header.id, keep.with(Flags::QR));
-        // Twelve octets of header and eleven of OPT fit into 512.
-        let _ =
-            builder.edns(&EdnsParts { udp_payload: UDP_PAYLOAD_OCTETS, ..EdnsParts::default() }, error.rcode);
-        *answer = builder.finish();
-    } else {
+    /// Answers what is no query: the header with a code, or silence.
+    #[cold]
+    fn respond_error(
+        &self,
+        octets: &[u8],
+        error: &QueryError,
+        client: IpAddr,
+        now: Timestamp,
+        transport: Transport,
+        answer: &mut Vec<u8>,
+    ) -> Outcome {
+        let Some(header) = error.header else { return Outcome::Silent };
+        let keep = Flags(header.flags.0 & (Flags::RD | Flags::CD)).with_opcode(header.flags.opcode());
+        answer.clear();
+        if error.rcode == Rcode::BADVERS {
+            let mut builder = MessageBuilder::with_buffer(std::mem::take(answer), 512);
+            builder.set_header(header.id, keep.with(Flags::QR));
+            let edns = crate::EdnsParts { udp_payload: UDP_PAYLOAD_OCTETS, ..crate::EdnsParts::default() };
+            // Twelve octets of header and eleven of OPT fit into 512.
+            let _ = builder.edns(&edns, error.rcode);
+            *answer = builder.finish();
+            return Outcome::Answered(error.rcode);
+        }
+        if let Some(rcode) = self.cookie_query(octets, error, client, now, transport, answer) {
+            return Outcome::Answered(rcode);
+        }
         let flags = keep.with(Flags::QR).with_rcode(error.rcode);
         answer.extend_from_slice(&Header { id: header.id, flags, counts: [0; 4] }.to_wire());
+        Outcome::Answered(error.rcode)
     }
-    Outcome::Answered(error.rcode)
-}
 
-/// An answer under construction.
-struct Reply {
-    builder: MessageBuilder,
-    /// Where the records begin.
-    question_octets: usize,
-    edns: Option<EdnsParts<'static>>,
-    truncated: bool,
-}
-
-impl Reply {
-    fn new(query: &Query<'_>, limit: usize, buffer: Vec<u8>) -> Self {
-        let mut builder = MessageBuilder::with_buffer(buffer, limit);
-        let keep = query.header.flags.0 & (Flags::RD | Flags::CD);
-        builder.set_header(query.header.id, Flags(keep).with(Flags::QR));
-        // The name of a query is never compressed, so its spelling comes back as it was (0x20).
-        let name = query.name.as_wire().unwrap_or(query.lower_wire());
-        // A header and a question are below 512 octets.
-        let _ = builder.question(name, query.qtype, query.qclass);
-        let edns = query.edns.map(|edns| EdnsParts {
+    /// A message without a question that asks for a cookie alone (RFC 7873 §5.4).
+    fn cookie_query(
+        &self,
+        octets: &[u8],
+        error: &QueryError,
+        client: IpAddr,
+        now: Timestamp,
+        _transport: Transport,
+        answer: &mut Vec<u8>,
+    ) -> Option<Rcode> {
+        let (secret, _) = self.cookies.as_ref()?;
+        let asks = error.error == crate::ParseError::QuestionCount { count: 0 };
+        let message = crate::Message::parse(octets).ok().filter(|message| asks && message.check().is_ok())?;
+        let cookie = message.edns().ok()??.cookie().ok()??;
+        let seconds = (now.as_nanos() / 1_000_000_000) as u32;
+        let valid = matches!(secret.check(&cookie, client, seconds), CookieVerdict::Valid { .. });
+        // §5.4: with a server cookie that is wrong, BADCOOKIE says so.
+        let rcode = if valid || cookie.server.is_empty() { Rcode::NOERROR } else { Rcode::BADCOOKIE };
+        let mut builder = MessageBuilder::with_buffer(std::mem::take(answer), 512);
+        builder.set_header(message.header().id, Flags(message.header().flags.0 & Flags::RD).with(Flags::QR));
+        let made = secret.make(cookie.client, client, seconds);
+        let options = [(crate::option::COOKIE, &made[..])];
+        let edns = crate::EdnsParts {
             udp_payload: UDP_PAYLOAD_OCTETS,
-            dnssec_ok: edns.dnssec_ok,
-            // RFC 7871 §7.2.1: echoed, with scope 0 where the answer holds for everybody.
-            client_subnet: query.client_subnet.map(|subnet| subnet.with_scope(0)),
-            options: &[],
-        });
-        if let Some(edns) = &edns {
-            // Room for the subnet and for a name server id.
-            let id = [0; 255];
-            builder.reserve_edns(&EdnsParts { options: &[(crate::option::NSID, &id)], ..*edns });
-        }
-        let question_octets = builder.len();
-        Self { builder, question_octets, edns, truncated: false }
+            options: &options,
+            ..crate::EdnsParts::default()
+        };
+        // Header, OPT and a cookie fit into 512.
+        let _ = builder.edns(&edns, rcode);
+        *answer = builder.finish();
+        Some(rcode)
+    }
+}
+
+/// A query, and where its answer is to be looked for.
+pub(crate) struct Located<'a, 'q> {
+    query: Result<Query<'q>, QueryError>,
+    zone: Option<&'a Zone>,
+    /// Of the name.
+    hash: u64,
+    /// Where a node with this hash lies, as the first slot of the table has it.
+    #[cfg(feature = "tokio")]
+    at: usize,
+}
+
+#[cfg(feature = "tokio")]
+impl Located<'_, '_> {
+    /// Looks into the table.
+    #[inline]
+    pub(crate) fn glance(&mut self) {
+        self.at = self.zone.map_or(0, |zone| zone.glance(self.hash));
     }
 
-    fn authoritative(&mut self) {
-        let flags = self.builder.flags().with(Flags::AA);
-        self.builder.set_flags(flags);
+    /// Looks at the node that the table leads to. The octet means nothing; loading it is what counts.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        self.zone.map_or(0, |zone| zone.touch(self.at))
+    }
+}
+
+/// One query, and what decides how it is answered.
+#[derive(Clone, Copy)]
+struct Exchange<'a, 'q> {
+    query: &'a Query<'q>,
+    opt: Opt<'a>,
+    limit: usize,
+    client: IpAddr,
+    now: Timestamp,
+}
+
+impl<'a, 'q> Exchange<'a, 'q> {
+    fn reply(&self, answer: &mut Vec<u8>) -> Reply<'a, 'q> {
+        Reply::new(self.query, self.opt, self.limit, std::mem::take(answer))
     }
 
-    fn scope(&mut self, scope: u8) {
-        if let Some(edns) = &mut self.edns {
-            edns.client_subnet = edns.client_subnet.map(|subnet| subnet.with_scope(scope));
-        }
+    const fn direct(&self) -> Direct<'a, 'q> {
+        Direct { query: self.query, opt: self.opt, limit: self.limit }
     }
 
-    /// Records that the answer is not complete without.
-    fn answer<'a>(
-        &mut self,
-        owner: &[u8],
-        rtype: RecordType,
-        ttl: u32,
-        rdata: impl IntoIterator<Item = &'a [u8]>,
-    ) {
-        self.required(Section::Answer, owner, rtype, ttl, rdata);
+    #[cold]
+    fn refused(mut self, why: ExtendedError, answer: &mut Vec<u8>) -> Rcode {
+        self.opt.error = Some(why);
+        *answer = self.reply(answer).finish(Rcode::REFUSED);
+        Rcode::REFUSED
     }
 
-    fn required<'a>(
-        &mut self,
-        section: Section,
-        owner: &[u8],
-        rtype: RecordType,
-        ttl: u32,
-        rdata: impl IntoIterator<Item = &'a [u8]>,
-    ) {
-        if !self.truncated && self.builder.rrset(section, owner, rtype, ttl, rdata).is_err() {
-            self.truncated = true;
+    /// What the zone says: a copy where that is possible.
+    #[inline]
+    fn answer_from(&self, zone: &Zone, hash: u64, answer: &mut Vec<u8>) -> Rcode {
+        let query = self.query;
+        let found = zone.find(query.lower(), hash);
+        let proofs = zone.is_signed() && query.edns.is_some_and(|edns| edns.dnssec_ok);
+        let copied = match &found {
+            Found::Node(node) => match node.rrset(query.qtype).filter(|set| set.count > 0) {
+                Some(set) => is_plain(query.qtype) && self.direct().set(&set, answer),
+                None => {
+                    let nothing = !proofs && !node.flags().has(NodeFlags::ALIAS) && has_sets(query.qtype);
+                    nothing && self.direct().negative(zone, Rcode::NOERROR, answer)
+                }
+            },
+            Found::Nothing(_) if !proofs && self.direct().negative(zone, Rcode::NXDOMAIN, answer) => {
+                return Rcode::NXDOMAIN;
+            }
+            _ => false,
+        };
+        if copied {
+            return Rcode::NOERROR;
         }
+        let mut reply = self.reply(answer);
+        let rcode = answer::from_zone(zone, query.lower(), found, &mut reply);
+        *answer = reply.finish(rcode);
+        rcode
     }
 
-    /// Records that may be left out without a word, but for glue (RFC 9471), which is required.
-    fn optional<'a>(
-        &mut self,
-        owner: &[u8],
-        rtype: RecordType,
-        ttl: u32,
-        rdata: impl IntoIterator<Item = &'a [u8]>,
-    ) {
-        if !self.truncated {
-            let _ = self.builder.rrset(Section::Additional, owner, rtype, ttl, rdata);
+    /// What a hook says.
+    fn dynamic(mut self, hook: &Hook, zone: &Zone, answer: &mut Vec<u8>) -> Rcode {
+        let query = self.query;
+        let client = ClientBlock::of(query, self.client);
+        let asked =
+            DynamicQuery { lower_wire: query.lower_wire(), qtype: query.qtype, client, now: self.now };
+        let chosen = hook.0(&asked);
+        self.opt.scope = chosen.scope;
+        let set = match query.qtype {
+            // RFC 8482 §4.1: one set is answer enough.
+            RecordType::ANY => chosen.first(),
+            qtype => chosen.set(qtype),
+        };
+        if let Some(set) = set.filter(|set| is_plain(set.rtype))
+            && self.direct().chosen(&chosen, set, answer)
+        {
+            return Rcode::NOERROR;
         }
+        let alias = chosen.set(RecordType::CNAME);
+        if set.is_none() && alias.is_none() && self.direct().negative(zone, Rcode::NOERROR, answer) {
+            return Rcode::NOERROR;
+        }
+        let mut reply = self.reply(answer);
+        let rcode = answer::chosen(zone, &chosen, set.or(alias), &mut reply);
+        *answer = reply.finish(rcode);
+        rcode
     }
+}
 
-    fn finish(mut self, rcode: Rcode, nsid: Option<&[u8]>) -> Vec<u8> {
-        if self.truncated {
-            // Whole sets only: what is left would mislead (RFC 2181 §9).
-            self.builder.clear_records(self.question_octets);
-            self.builder.set_truncated();
-        }
-        let flags = self.builder.flags().with_rcode(rcode);
-        self.builder.set_flags(flags);
-        if let Some(edns) = self.edns {
-            let option = nsid.map(|id| [(crate::option::NSID, id)]);
-            let options = option.as_ref().map_or(&[][..], |option| &option[..]);
-            // The room was reserved.
-            let _ = self.builder.edns(&EdnsParts { options, ..edns }, rcode);
-        }
-        self.builder.finish()
-    }
+/// Whether sets of this type are stored under it.
+#[inline]
+const fn has_sets(qtype: RecordType) -> bool {
+    !matches!(qtype, RecordType::ANY | RecordType::RRSIG)
+}
+
+/// Header, question and a code.
+#[cold]
+fn refuse(query: &Query<'_>, opt: Opt<'_>, limit: usize, rcode: Rcode, answer: &mut Vec<u8>) -> Outcome {
+    *answer = Reply::new(query, opt, limit, std::mem::take(answer)).finish(rcode);
+    Outcome::Answered(rcode)
 }

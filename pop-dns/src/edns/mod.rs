@@ -90,6 +90,13 @@ impl<'m> Edns<'m> {
         })
     }
 
+    /// Whether there is any option.
+    #[inline]
+    #[must_use]
+    pub const fn has_options(&self) -> bool {
+        !self.options.is_empty()
+    }
+
     /// The options by their codes.
     pub fn typed_options(&self) -> impl Iterator<Item = Result<EdnsOption<'m>, ParseError>> {
         self.options().map(|(code, contents)| EdnsOption::parse(code, contents))

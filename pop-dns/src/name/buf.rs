@@ -61,39 +61,8 @@ impl NameBuf {
     /// # Errors
     /// [`NameError`] on an empty or long label, a long name, or a bad escape.
     pub fn parse(text: &[u8], origin: Option<&Self>) -> Result<Self, NameError> {
-        if text == b"@" {
-            return origin.cloned().ok_or(NameError::Empty);
-        }
-        if text == b"." {
-            return Ok(Self::root());
-        }
         let mut wire = Vec::with_capacity(text.len() + 2);
-        wire.push(0);
-        let mut start = 0;
-        let mut position = 0;
-        let mut absolute = false;
-        while position < text.len() {
-            absolute = text[position] == b'.';
-            if absolute {
-                close_label(&mut wire, start)?;
-                start = wire.len();
-                wire.push(0);
-                position += 1;
-                continue;
-            }
-            let (octet, taken) = unescape(&text[position..]).ok_or(NameError::Escape { offset: position })?;
-            wire.push(octet);
-            position += taken;
-        }
-        if absolute {
-            // The length octet pushed after the last dot is the root's.
-        } else {
-            close_label(&mut wire, start)?;
-            wire.extend_from_slice(origin.map_or(&[0][..], |origin| origin.as_wire()));
-        }
-        if wire.len() > NAME_OCTETS_MAX {
-            return Err(NameError::TooLong { octets: wire.len() });
-        }
+        parse_name(text, origin, &mut wire)?;
         Ok(Self(wire.into()))
     }
 
@@ -169,6 +138,49 @@ impl NameBuf {
     }
 }
 
+/// Appends a name in presentation format to `wire`; one without a final dot is completed by `origin`. The octets that
+/// need no escape are copied label by label.
+pub(crate) fn parse_name(text: &[u8], origin: Option<&NameBuf>, wire: &mut Vec<u8>) -> Result<(), NameError> {
+    let begin = wire.len();
+    if text == b"@" {
+        wire.extend_from_slice(origin.ok_or(NameError::Empty)?.as_wire());
+        return Ok(());
+    }
+    if text == b"." {
+        wire.push(0);
+        return Ok(());
+    }
+    wire.push(0);
+    let mut start = begin;
+    let mut position = 0;
+    let mut absolute = false;
+    while position < text.len() {
+        let plain = text[position..].iter().take_while(|&&octet| octet != b'.' && octet != b'\\').count();
+        wire.extend_from_slice(&text[position..position + plain]);
+        position += plain;
+        absolute = text.get(position) == Some(&b'.');
+        if absolute {
+            close_label(wire, start)?;
+            start = wire.len();
+            wire.push(0);
+            position += 1;
+        } else if position < text.len() {
+            let (octet, taken) = unescape(&text[position..]).ok_or(NameError::Escape { offset: position })?;
+            wire.push(octet);
+            position += taken;
+        }
+    }
+    // Behind a final dot, the length octet that was pushed is the root's.
+    if !absolute {
+        close_label(wire, start)?;
+        wire.extend_from_slice(origin.map_or(&[0][..], |origin| origin.as_wire()));
+    }
+    match wire.len() - begin {
+        ..=NAME_OCTETS_MAX => Ok(()),
+        octets => Err(NameError::TooLong { octets }),
+    }
+}
+
 fn close_label(wire: &mut [u8], start: usize) -> Result<(), NameError> {
     let length = wire.len() - start - 1;
     match u8::try_from(length) {
@@ -231,18 +243,23 @@ impl PartialOrd for NameBuf {
 impl Ord for NameBuf {
     /// From the root down, each label as lower-case octets (RFC 4034 §6.1).
     fn cmp(&self, other: &Self) -> Ordering {
-        let (one, ours) = starts(&self.0);
-        let (two, theirs) = starts(&other.0);
-        for step in 1..=ours.min(theirs) {
-            let one = label_at(&self.0, one[ours - step]).iter().map(u8::to_ascii_lowercase);
-            let two = label_at(&other.0, two[theirs - step]).iter().map(u8::to_ascii_lowercase);
-            match one.cmp(two) {
-                Ordering::Equal => {}
-                unequal => return unequal,
-            }
-        }
-        ours.cmp(&theirs)
+        canonical_order(&self.0, &other.0)
     }
+}
+
+/// The canonical order of two names in wire format without compression (RFC 4034 §6.1).
+pub(crate) fn canonical_order(left: &[u8], right: &[u8]) -> Ordering {
+    let (one, ours) = starts(left);
+    let (two, theirs) = starts(right);
+    for step in 1..=ours.min(theirs) {
+        let one = label_at(left, one[ours - step]).iter().map(u8::to_ascii_lowercase);
+        let two = label_at(right, two[theirs - step]).iter().map(u8::to_ascii_lowercase);
+        match one.cmp(two) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    ours.cmp(&theirs)
 }
 
 /// Where the labels begin, from the left, and how many there are.

@@ -42,6 +42,30 @@ impl HashKey {
         state = fold(state ^ u64::from_le_bytes(last), self.0[1]);
         fold(state, PI[0])
     }
+
+    /// Where the hashes of names begin that are made label by label: that of the root.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) const fn root(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// The hash of the suffix that begins at the label `index` of `name`, from that of the suffix behind the label.
+    /// So one pass from the root gives the hash of each suffix.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn child(&self, parent: u64, name: &super::LowerName, index: usize) -> u64 {
+        let mut at = name.start(index);
+        let mut left = name.start(index + 1) - at;
+        let mut state = parent;
+        while left > 8 {
+            state = fold(state ^ name.word(at), self.0[1]);
+            (at, left) = (at + 8, left - 8);
+        }
+        // What lies behind the label is cut off: 1 to 8 octets are left.
+        let word = name.word(at) & (u64::MAX >> (64 - 8 * left));
+        fold(state ^ word, self.0[1])
+    }
 }
 
 /// The key stays secret in logs.

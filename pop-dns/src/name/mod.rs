@@ -10,14 +10,16 @@
 mod buf;
 mod hash;
 mod labels;
+mod lower;
 
 #[cfg(feature = "alloc")]
-pub(crate) use buf::unescape;
-#[cfg(feature = "alloc")]
 pub use buf::{NameBuf, NameError};
+#[cfg(feature = "alloc")]
+pub(crate) use buf::{canonical_order, parse_name, unescape};
 pub use hash::HashKey;
 pub(crate) use hash::{lower_in_place, lower_word};
 pub use labels::Labels;
+pub(crate) use lower::LowerName;
 
 use core::fmt::{self, Write as _};
 

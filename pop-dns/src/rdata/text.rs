@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::base::Collector;
-use crate::name::unescape;
+use crate::name::{parse_name, unescape};
 use crate::{NameBuf, NameError, RecordType};
 
 /// A token of a master file: its text with the escapes still in it, without the quotes around it.
@@ -144,8 +144,7 @@ impl<'t> Fields<'_, 't> {
 
     pub(crate) fn name(&mut self, wire: &mut Vec<u8>) -> Scanned {
         let token = self.token()?;
-        wire.extend_from_slice(NameBuf::parse(token.octets, Some(self.origin))?.as_wire());
-        Ok(())
+        Ok(parse_name(token.octets, Some(self.origin), wire)?)
     }
 
     /// The next token with its escapes resolved.

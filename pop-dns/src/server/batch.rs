@@ -52,7 +52,7 @@ impl Slot {
     }
 }
 
-impl Batch<'_> {
+impl<'b> Batch<'b> {
     /// How many datagrams there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -79,7 +79,7 @@ impl Batch<'_> {
     /// At or beyond [`len`](Self::len).
     #[inline]
     #[must_use]
-    pub fn query(&self, index: usize) -> &[u8] {
+    pub fn query(&self, index: usize) -> &'b [u8] {
         &self.queries[index][..usize::from(self.slots[index].octets)]
     }
 

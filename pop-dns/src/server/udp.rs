@@ -117,12 +117,12 @@ impl<H: Handler> Worker<H> {
             // An error is an ICMP message about an earlier answer, or that nothing came; the socket is fine.
             let Ok(mut batch) = socket.receive(&mut later) else { continue };
             self.handler.handle_batch(self.clock.now(), &mut batch);
-            socket.send();
             if later.is_empty() {
                 self.counters.count_udp(socket.outcomes());
             } else {
                 self.promise(&mut socket, &mut later);
             }
+            socket.send();
         }
     }
 

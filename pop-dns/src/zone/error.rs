@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{NameBuf, NameError, RDataTextError, RecordType};
+use crate::{NameBuf, NameError, ParseError, RDataTextError, RecordType};
 
 /// A zone that cannot be loaded: file, line, column, and what was expected. The running zone stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,15 @@ pub enum ZoneProblem {
     },
     /// `$INCLUDE` deeper than the limit, or outside the folder.
     Include(&'static str),
+    /// RDATA, or a name, that does not hold what its type says.
+    Malformed(ParseError),
+    /// A set that no message has room for.
+    TooLarge {
+        /// The name.
+        owner: NameBuf,
+        /// The type.
+        rtype: RecordType,
+    },
     /// More records than [`ZONE_RECORDS_MAX`](super::ZONE_RECORDS_MAX).
     TooMany,
 }
@@ -91,6 +100,8 @@ impl fmt::Display for ZoneError {
 
 impl std::error::Error for ZoneError {}
 
+impl std::error::Error for ZoneProblem {}
+
 impl fmt::Display for ZoneProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,6 +118,10 @@ impl fmt::Display for ZoneProblem {
             Self::NoSoa { origin } => write!(f, "expected a SOA record at {origin}, found none"),
             Self::NoNs { origin } => write!(f, "expected an NS record at {origin}, found none"),
             Self::Include(what) => write!(f, "$INCLUDE: expected {what}"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::TooLarge { owner, rtype } => {
+                write!(f, "expected {rtype} records at {owner} that fit into a message")
+            }
             Self::TooMany => write!(f, "expected at most {} records", super::ZONE_RECORDS_MAX),
         }
     }

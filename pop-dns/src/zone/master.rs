@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::lexer::{Entry, Lexer};
-use super::{Zone, ZoneError, ZoneProblem};
+use super::{Zone, ZoneBuilder, ZoneError, ZoneProblem};
+use crate::name::parse_name;
 use crate::rdata::parse_ttl;
-use crate::{Class, NameBuf, RDataTextError, RecordType, Token, parse_rdata};
+use crate::{Class, NameBuf, NameError, RDataTextError, RecordType, Token, parse_rdata};
 
 /// `$INCLUDE` in an included file, and so on.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -16,8 +17,11 @@ const GENERATE_MAX: u32 = 1 << 16;
 type Failure = ((usize, usize), ZoneProblem);
 
 pub(super) fn load(text: &[u8], path: Option<&Path>, origin: NameBuf) -> Result<Zone, ZoneError> {
-    let mut loader =
-        Loader { zone: Zone::new(&origin), root: path.and_then(Path::parent).map(Path::to_owned) };
+    let mut loader = Loader {
+        zone: ZoneBuilder::new(&origin),
+        rdata: Vec::new(),
+        root: path.and_then(Path::parent).map(Path::to_owned),
+    };
     loader.file(text, path, origin, 0)?;
     loader.zone.finish().map_err(|problem| ZoneError {
         file: path.map(Path::to_owned),
@@ -28,15 +32,30 @@ pub(super) fn load(text: &[u8], path: Option<&Path>, origin: NameBuf) -> Result<
 }
 
 struct Loader {
-    zone: Zone,
+    zone: ZoneBuilder,
+    /// RDATA of the record at hand.
+    rdata: Vec<u8>,
     /// The folder that `$INCLUDE` may read from.
     root: Option<PathBuf>,
+}
+
+/// The owner of the record at hand, in wire format; empty before the first.
+#[derive(Default)]
+struct Owner {
+    wire: Vec<u8>,
+}
+
+impl Owner {
+    fn parse(&mut self, text: &[u8], origin: &NameBuf) -> Result<(), NameError> {
+        self.wire.clear();
+        parse_name(text, Some(origin), &mut self.wire)
+    }
 }
 
 /// What one record leaves to the next in the same file.
 struct Context {
     origin: NameBuf,
-    owner: Option<NameBuf>,
+    owner: Owner,
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
 }
@@ -55,7 +74,7 @@ impl Loader {
             column,
             problem,
         };
-        let mut context = Context { origin, owner: None, default_ttl: None, last_ttl: None };
+        let mut context = Context { origin, owner: Owner::default(), default_ttl: None, last_ttl: None };
         let mut lexer = Lexer::new(text);
         let mut entry = Entry::default();
         while lexer.next(&mut entry).map_err(fail)? {
@@ -97,12 +116,13 @@ impl Loader {
         let expected = |place, what| (place, ZoneProblem::Expected(what));
         let mut next = 0;
         if !entry.blank_owner {
-            let name = NameBuf::parse(entry.tokens[0].octets, Some(&context.origin));
-            context.owner = Some(name.map_err(|error| (entry.places[0], ZoneProblem::Name(error)))?);
+            let name = context.owner.parse(entry.tokens[0].octets, &context.origin);
+            name.map_err(|error| (entry.places[0], ZoneProblem::Name(error)))?;
             next = 1;
         }
-        let owner =
-            context.owner.clone().ok_or_else(|| expected(entry.places[0], "a name on the first record"))?;
+        if context.owner.wire.is_empty() {
+            return Err(expected(entry.places[0], "a name on the first record"));
+        }
         let mut ttl = None;
         let mut class = None;
         // TTL and class come in either order, each at most once.
@@ -129,14 +149,16 @@ impl Loader {
         if matches!(rtype, RecordType::OPT | RecordType::AXFR | RecordType::IXFR | RecordType::ANY) {
             return Err(expected(place, "a record type that can stand in a zone"));
         }
-        let rdata = rdata(rtype, entry, next + 1, &context.origin)?;
+        self.rdata.clear();
+        rdata(rtype, entry, next + 1, &context.origin, &mut self.rdata)?;
         let ttl = ttl.or(context.default_ttl).or(context.last_ttl);
         // RFC 1035 leaves the first record without a TTL to the SOA's minimum field.
         let ttl = ttl
-            .or_else(|| soa_minimum(rtype, &rdata))
+            .or_else(|| soa_minimum(rtype, &self.rdata))
             .ok_or_else(|| expected(place, "a TTL, or $TTL before"))?;
         context.last_ttl = Some(ttl);
-        self.zone.add(&owner, rtype, ttl, rdata.into()).map_err(|problem| (entry.places[0], problem))
+        let added = self.zone.add_wire(&context.owner.wire, rtype, ttl, &self.rdata);
+        added.map_err(|problem| (entry.places[0], problem))
     }
 
     /// `$INCLUDE FILE [ORIGIN]`. The file may not change our origin or owner.
@@ -196,11 +218,16 @@ impl Loader {
     }
 }
 
-fn rdata(rtype: RecordType, entry: &Entry<'_>, first: usize, origin: &NameBuf) -> Result<Vec<u8>, Failure> {
-    let mut wire = Vec::new();
+fn rdata(
+    rtype: RecordType,
+    entry: &Entry<'_>,
+    first: usize,
+    origin: &NameBuf,
+    wire: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let mut taken = 0;
     let tokens = entry.tokens[first.min(entry.tokens.len())..].iter().copied().inspect(|_| taken += 1);
-    parse_rdata(rtype, tokens, origin, &mut wire).map_err(|error| {
+    parse_rdata(rtype, tokens, origin, wire).map_err(|error| {
         // The token that was read last is the one at fault, unless it was the end that came too early.
         let last = match error {
             RDataTextError::Missing { .. } => entry.places.len() - 1,
@@ -208,10 +235,7 @@ fn rdata(rtype: RecordType, entry: &Entry<'_>, first: usize, origin: &NameBuf) -
         };
         (entry.places[last], ZoneProblem::RData(error))
     })?;
-    if wire.len() > usize::from(u16::MAX) {
-        return Err((entry.places[0], ZoneProblem::Expected("at most 65535 octets of RDATA")));
-    }
-    Ok(wire)
+    Ok(())
 }
 
 fn soa_minimum(rtype: RecordType, rdata: &[u8]) -> Option<u32> {

@@ -1,0 +1,113 @@
+//! What belongs to names: zones to their origins, hooks to theirs.
+
+use std::fmt;
+
+use crate::name::LowerName;
+use crate::zone::{hash_key, hash_suffix};
+
+/// A small table from names to things. The hash is that of the zones' tables, so that one pass over a question serves
+/// all of them.
+#[derive(Clone)]
+pub(super) struct Names<T> {
+    /// Hash and number plus one; a power of two, at least twice as many as things.
+    slots: Box<[(u64, u32)]>,
+    things: Vec<(Box<[u8]>, T)>,
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { slots: Box::new([(0, 0); 2]), things: Vec::new() }
+    }
+}
+
+impl<T> Names<T> {
+    /// Lets `thing` belong to a name in lower-case wire format, in place of what belonged to it.
+    pub(super) fn insert(&mut self, name: &[u8], thing: T) {
+        match self.things.iter_mut().find(|(other, _)| **other == *name) {
+            Some((_, old)) => *old = thing,
+            None => self.things.push((name.into(), thing)),
+        }
+        self.index();
+    }
+
+    /// Takes away what belongs to a name.
+    pub(super) fn remove(&mut self, name: &[u8]) -> Option<T> {
+        let index = self.things.iter().position(|(other, _)| **other == *name)?;
+        let (_, thing) = self.things.swap_remove(index);
+        self.index();
+        Some(thing)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.things.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.things.iter().map(|(_, thing)| thing)
+    }
+
+    /// What belongs to a name with this hash.
+    #[inline]
+    pub(super) fn get(&self, hash: u64, lower: &[u8]) -> Option<&T> {
+        let mask = self.slots.len() - 1;
+        let mut index = hash as usize & mask;
+        loop {
+            let (other, number) = self.slots[index];
+            let number = (number as usize).checked_sub(1)?;
+            if other == hash
+                && let (name, thing) = &self.things[number]
+                && **name == *lower
+            {
+                return Some(thing);
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
+    /// What belongs to a name of which nothing is known yet.
+    pub(super) fn get_by_name(&self, lower: &[u8]) -> Option<&T> {
+        let (name, _) = LowerName::parse(lower, 0).ok()?;
+        self.get(hash_suffix(&name, name.labels()), lower)
+    }
+
+    fn index(&mut self) {
+        let slots = (self.things.len() * 2).next_power_of_two().max(2);
+        self.slots = vec![(0, 0); slots].into();
+        for (number, (name, _)) in (1..).zip(&self.things) {
+            // Names that come here are in wire format.
+            let name = LowerName::parse(name, 0).map_or(LowerName::ROOT, |(name, _)| name);
+            let hash = hash_suffix(&name, name.labels());
+            let mut index = hash as usize & (slots - 1);
+            while self.slots[index].1 != 0 {
+                index = (index + 1) & (slots - 1);
+            }
+            self.slots[index] = (hash, number);
+        }
+    }
+}
+
+impl<T> Names<T> {
+    /// What belongs to the longest suffix of `name`, and the hash of the whole name. With `above`, the name itself
+    /// counts only if nothing belongs to what is above it.
+    #[inline]
+    pub(super) fn longest(&self, name: &LowerName, above: bool) -> (Option<&T>, u64) {
+        let key = hash_key();
+        let labels = name.labels();
+        let mut hash = key.root();
+        let mut best = self.get(hash, &[0]);
+        for index in (0..labels).rev() {
+            hash = key.child(hash, name, index);
+            let found = self.get(hash, name.suffix(labels - index));
+            if found.is_some() && !(above && index == 0 && best.is_some()) {
+                best = found;
+            }
+        }
+        (best, hash)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Names<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! A name ready to be looked up: lower case, no compression, and where its labels begin.
+
+use super::{LABELS_MAX, NAME_OCTETS_MAX, lower_in_place};
+use crate::ParseError;
+
+/// Zeros behind the longest name, so that any label can be read in words of eight octets.
+const SLACK_OCTETS: usize = 9;
+
+/// A name in lower-case wire format on the stack.
+#[derive(Clone, Copy)]
+pub(crate) struct LowerName {
+    wire: [u8; NAME_OCTETS_MAX + SLACK_OCTETS],
+    octets: u8,
+    labels: u8,
+    starts: [u8; LABELS_MAX + 1],
+}
+
+impl LowerName {
+    /// The root.
+    pub(crate) const ROOT: Self =
+        Self { wire: [0; NAME_OCTETS_MAX + SLACK_OCTETS], octets: 1, labels: 0, starts: [0; LABELS_MAX + 1] };
+
+    /// The name that stands without compression at `start` of `message`, and the offset behind it.
+    ///
+    /// # Errors
+    /// [`ParseError`] as [`Name::from_wire`](crate::Name::from_wire).
+    #[inline]
+    pub(crate) fn parse(message: &[u8], start: usize) -> Result<(Self, usize), ParseError> {
+        let mut name = Self::ROOT;
+        let mut at = start;
+        let mut labels = 0;
+        loop {
+            let Some(&length) = message.get(at) else { return Err(ParseError::Truncated { offset: at }) };
+            name.starts[labels] = (at - start) as u8;
+            match length {
+                0 => break,
+                1..=63 => at += 1 + usize::from(length),
+                0xC0.. => return Err(ParseError::Compressed { offset: at }),
+                _ => return Err(ParseError::LabelType { offset: at }),
+            }
+            if at - start >= NAME_OCTETS_MAX {
+                return Err(ParseError::NameTooLong { offset: start });
+            }
+            labels += 1;
+        }
+        let end = at + 1;
+        let octets = end - start;
+        name.wire[..octets].copy_from_slice(&message[start..end]);
+        lower_in_place(&mut name.wire[..octets]);
+        (name.octets, name.labels) = (octets as u8, labels as u8);
+        Ok((name, end))
+    }
+
+    /// The whole name.
+    #[inline]
+    pub(crate) fn as_wire(&self) -> &[u8] {
+        &self.wire[..usize::from(self.octets)]
+    }
+
+    /// How many labels there are, the root left out.
+    #[inline]
+    pub(crate) const fn labels(&self) -> usize {
+        self.labels as usize
+    }
+
+    /// Where the label `index`, counted from the left, begins; the root's is the last.
+    #[inline]
+    pub(crate) fn start(&self, index: usize) -> usize {
+        self.starts[index].into()
+    }
+
+    /// The last `labels` labels and the root.
+    #[inline]
+    pub(crate) fn suffix(&self, labels: usize) -> &[u8] {
+        &self.wire[self.start(self.labels() - labels)..usize::from(self.octets)]
+    }
+
+    /// Eight octets of the name at `offset`, zeros behind its end.
+    #[inline]
+    pub(crate) fn word(&self, offset: usize) -> u64 {
+        self.wire[offset..].first_chunk().map_or(0, |octets| u64::from_le_bytes(*octets))
+    }
+}
+
+impl core::fmt::Debug for LowerName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(&super::Name::checked(self.as_wire(), 0), f)
+    }
+}
