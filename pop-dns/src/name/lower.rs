@@ -8,6 +8,7 @@ const SLACK_OCTETS: usize = 9;
 
 /// A name in lower-case wire format on the stack.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "std"), allow(dead_code, reason = "labels are looked up in zones"))]
 pub(crate) struct LowerName {
     wire: [u8; NAME_OCTETS_MAX + SLACK_OCTETS],
     octets: u8,
@@ -15,6 +16,7 @@ pub(crate) struct LowerName {
     starts: [u8; LABELS_MAX + 1],
 }
 
+#[cfg_attr(not(feature = "std"), allow(dead_code, reason = "labels are looked up in zones"))]
 impl LowerName {
     /// The root.
     pub(crate) const ROOT: Self =
