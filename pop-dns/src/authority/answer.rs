@@ -16,7 +16,38 @@ const HINFO_TTL: u32 = 3600;
 const SVCB_HEAD: usize = 2;
 
 /// Answers for `name` and whatever it is an alias of. `found` is what stands at the name.
-pub(super) fn from_zone(zone: &Zone, name: &LowerName, found: Found<'_>, reply: &mut Reply<'_, '_>) -> Rcode {
+pub(super) fn from_zone<'z>(
+    zone: &'z Zone,
+    name: &LowerName,
+    found: Found<'z>,
+    reply: &mut Reply<'_, '_>,
+) -> Rcode {
+    let mut tail = Tail { wildcard: None, named: None };
+    let rcode = follow(zone, name, found, &mut tail, reply);
+    if let Some((name, encloser)) = &tail.wildcard {
+        super::denial::no_closer_name(zone, name, encloser, reply);
+    }
+    if let Some(set) = &tail.named {
+        additional(zone, set, reply);
+    }
+    rcode
+}
+
+/// What has to wait until the answer section is complete.
+struct Tail<'z> {
+    /// A name that a wildcard made, and the wildcard's parent: the proof that nothing is closer.
+    wildcard: Option<(LowerName, Node<'z>)>,
+    /// A set that names hosts: their addresses.
+    named: Option<RrSet<'z>>,
+}
+
+fn follow<'z>(
+    zone: &'z Zone,
+    name: &LowerName,
+    found: Found<'z>,
+    tail: &mut Tail<'z>,
+    reply: &mut Reply<'_, '_>,
+) -> Rcode {
     let (mut name, mut found) = (*name, found);
     for followed in 0..ALIASES_MAX {
         let target = match found {
@@ -29,7 +60,7 @@ pub(super) fn from_zone(zone: &Zone, name: &LowerName, found: Found<'_>, reply: 
             }
             Found::Node(node) => {
                 reply.authoritative();
-                match positive(zone, &node, &name, reply) {
+                match positive(&node, &name, tail, reply) {
                     Positive::Alias(target) => target,
                     Positive::Answered => return Rcode::NOERROR,
                     Positive::NoData => {
@@ -41,24 +72,24 @@ pub(super) fn from_zone(zone: &Zone, name: &LowerName, found: Found<'_>, reply: 
             }
             Found::Wildcard { source, encloser } => {
                 reply.authoritative();
-                let positive = positive(zone, &source, &name, reply);
-                match positive {
+                // One proof is kept for the end; a second wildcard on the way is the resolver's to ask for.
+                if tail.wildcard.is_some() && reply.signed {
+                    return Rcode::NOERROR;
+                }
+                match positive(&source, &name, tail, reply) {
                     Positive::NoData => {
                         negative(zone, reply);
                         super::denial::no_type_by_wildcard(zone, &name, &source, &encloser, reply);
                         return Rcode::NOERROR;
                     }
                     Positive::Answered => {
-                        super::denial::no_closer_name(zone, &name, &encloser, reply);
+                        tail.wildcard = Some((name, encloser));
                         return Rcode::NOERROR;
                     }
-                    // The proof has to follow the whole answer, which is not there yet: aliases by wildcard end here for
-                    // who wants DNSSEC.
-                    Positive::Alias(_) if reply.signed && zone.is_signed() => {
-                        super::denial::no_closer_name(zone, &name, &encloser, reply);
-                        return Rcode::NOERROR;
+                    Positive::Alias(target) => {
+                        tail.wildcard = Some((name, encloser));
+                        target
                     }
-                    Positive::Alias(target) => target,
                 }
             }
             Found::Dname(dname) => {
@@ -120,7 +151,12 @@ enum Positive {
 }
 
 /// Writes what the node has of the type asked for.
-fn positive(zone: &Zone, node: &Node<'_>, name: &LowerName, reply: &mut Reply<'_, '_>) -> Positive {
+fn positive<'z>(
+    node: &Node<'z>,
+    name: &LowerName,
+    tail: &mut Tail<'z>,
+    reply: &mut Reply<'_, '_>,
+) -> Positive {
     let qtype = reply.query.qtype;
     if qtype == RecordType::ANY && !node.is_empty() {
         any(node, name, reply);
@@ -137,7 +173,7 @@ fn positive(zone: &Zone, node: &Node<'_>, name: &LowerName, reply: &mut Reply<'_
     }
     if let Some(set) = node.rrset(qtype).filter(|set| set.count > 0) {
         reply.set(Section::Answer, name.as_wire(), &set);
-        additional(zone, &set, reply);
+        tail.named = Some(set);
         return Positive::Answered;
     }
     let Some(alias) = node.rrset(RecordType::CNAME).filter(|set| set.count > 0) else {
