@@ -11,13 +11,19 @@ extern crate alloc;
 #[cfg(feature = "std")]
 mod authority;
 mod builder;
+#[cfg(feature = "tokio")]
+pub mod client;
 mod edns;
 mod error;
+#[cfg(feature = "tokio")]
+pub mod forward;
 mod frame;
 mod header;
 mod message;
 mod name;
 mod query;
+#[cfg(feature = "tokio")]
+mod random;
 pub mod rdata;
 mod registry;
 #[cfg(feature = "tokio")]

@@ -79,10 +79,35 @@ pub struct EdnsParts<'a> {
 
 impl EdnsParts<'_> {
     /// Octets of the OPT record.
-    fn octets(&self) -> usize {
+    pub(crate) fn octets(&self) -> usize {
         let mut contents = [0; 20];
         let subnet = self.client_subnet.map_or(0, |subnet| 4 + subnet.write(&mut contents));
         OPT_OCTETS + subnet + self.options.iter().map(|(_, contents)| 4 + contents.len()).sum::<usize>()
+    }
+
+    /// Hands the OPT record to `put`, piece by piece.
+    pub(crate) fn write<E>(
+        &self,
+        rcode: Rcode,
+        mut put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let [payload, length] = [self.udp_payload, (self.octets() - OPT_OCTETS) as u16].map(u16::to_be_bytes);
+        let mut opt = [0; OPT_OCTETS];
+        opt[2] = RecordType::OPT.0 as u8;
+        opt[3..5].copy_from_slice(&payload);
+        opt[5] = (rcode.0 >> 4) as u8;
+        opt[7] = u8::from(self.dnssec_ok) << 7;
+        opt[9..].copy_from_slice(&length);
+        put(&opt)?;
+        let mut subnet = [0; 20];
+        let subnet_octets = self.client_subnet.map(|told| told.write(&mut subnet));
+        let subnet = subnet_octets.map(|octets| (option::CLIENT_SUBNET, &subnet[..octets]));
+        subnet.iter().chain(self.options).try_for_each(|(code, contents)| {
+            let [c0, c1] = code.to_be_bytes();
+            let [l0, l1] = (contents.len() as u16).to_be_bytes();
+            put(&[c0, c1, l0, l1])?;
+            put(contents)
+        })
     }
 }
 
@@ -273,23 +298,7 @@ impl<B: Buffer> MessageBuilder<B> {
     /// [`BuildError::Full`] where nothing was reserved and nothing is left.
     pub fn edns(&mut self, edns: &EdnsParts<'_>, rcode: Rcode) -> Result<(), BuildError> {
         self.reserved = 0;
-        self.all_or_nothing(|builder| {
-            let [payload, length] =
-                [edns.udp_payload, (edns.octets() - OPT_OCTETS) as u16].map(u16::to_be_bytes);
-            let mut opt = [0; OPT_OCTETS];
-            opt[2] = RecordType::OPT.0 as u8;
-            opt[3..5].copy_from_slice(&payload);
-            opt[5] = (rcode.0 >> 4) as u8;
-            opt[7] = u8::from(edns.dnssec_ok) << 7;
-            opt[9..].copy_from_slice(&length);
-            builder.append(&opt)?;
-            if let Some(subnet) = edns.client_subnet {
-                let mut contents = [0; 20];
-                let octets = subnet.write(&mut contents);
-                builder.option(option::CLIENT_SUBNET, &contents[..octets])?;
-            }
-            edns.options.iter().try_for_each(|(code, contents)| builder.option(*code, contents))
-        })?;
+        self.all_or_nothing(|builder| edns.write(rcode, |octets| builder.append(octets)))?;
         self.header.flags = self.header.flags.with_rcode(rcode);
         self.header.counts[3] = self.header.counts[3].saturating_add(1);
         Ok(())
@@ -356,13 +365,6 @@ impl<B: Buffer> MessageBuilder<B> {
         }
         self.buffer.append(octets);
         Ok(())
-    }
-
-    fn option(&mut self, code: u16, contents: &[u8]) -> Result<(), BuildError> {
-        let [c0, c1] = code.to_be_bytes();
-        let [l0, l1] = (contents.len() as u16).to_be_bytes();
-        self.append(&[c0, c1, l0, l1])?;
-        self.append(contents)
     }
 
     #[inline]

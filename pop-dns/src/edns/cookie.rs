@@ -141,7 +141,7 @@ fn halves(octets: [u8; 16]) -> [u64; 2] {
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012).
-fn siphash([k0, k1]: [u64; 2], input: &[u8]) -> u64 {
+pub(crate) fn siphash([k0, k1]: [u64; 2], input: &[u8]) -> u64 {
     let mut state = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,

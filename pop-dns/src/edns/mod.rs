@@ -5,6 +5,8 @@ mod cookie;
 mod subnet;
 
 pub use contents::EdnsOption;
+#[cfg(feature = "tokio")]
+pub(crate) use cookie::siphash;
 pub use cookie::{Cookie, CookieSecret, CookieVerdict};
 pub use subnet::ClientSubnet;
 
