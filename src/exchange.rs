@@ -1,0 +1,331 @@
+//! What every room knows of an exchange: the connection it came on, who asks, what it met on its way, how it ended.
+
+use std::any::Any;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
+
+/// Something that is asked before a connection is served and before a request is: limits, filters, rules.
+///
+/// Gates are asked in the order they were given; the first denial stands. They run on the serving tasks: quick, and
+/// without waiting for anything.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether to serve a connection, asked before a byte of it is read. The permit lives as long as the connection.
+    fn connection(&self, peer: SocketAddr) -> Option<Permit> {
+        let _ = peer;
+        Some(Permit::default())
+    }
+
+    /// Whether to serve a request.
+    fn request(&self, head: &RequestHead<'_>) -> Verdict {
+        let _ = head;
+        Verdict::Pass
+    }
+
+    /// Told how a request of `client` was answered.
+    fn answered(&self, client: IpAddr, status: StatusCode) {
+        let _ = (client, status);
+    }
+}
+
+/// What a [`Gate`] sees of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// Who asks: the peer, or whom a trusted proxy names.
+    pub client: IpAddr,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// The one canonical host it is for: lower case, no port.
+    pub host: &'a str,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// The protocol version.
+    pub version: Version,
+    /// Whether it came over TLS.
+    pub is_tls: bool,
+}
+
+/// The answer of a [`Gate`] to a request.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The next gate is asked.
+    Pass,
+    /// The request is answered with a refusal.
+    Deny(Denial),
+}
+
+/// A refusal. An ordinary outcome: counted, logged, answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// A word for the log and the metrics, made of lower case letters and hyphens.
+    pub reason: &'static str,
+    /// When asking again may help.
+    pub retry_after: Option<Duration>,
+    /// Whether the connection ends with the answer.
+    pub close: bool,
+}
+
+impl Denial {
+    /// A refusal that keeps the connection.
+    #[must_use]
+    pub const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason, retry_after: None, close: false }
+    }
+
+    /// 429, with the time after which the request would pass.
+    #[must_use]
+    pub const fn limited(retry_after: Option<Duration>) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, reason: "limited", retry_after, close: false }
+    }
+
+    /// Ends the connection with the answer.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}
+
+/// A place that a connection takes; given back when the connection ends.
+#[derive(Default)]
+pub struct Permit(Option<Box<dyn Any + Send + Sync>>);
+
+impl Permit {
+    /// A permit that holds `place` and drops it with the connection.
+    pub fn holding(place: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(place)))
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Permit").field(&self.0.is_some()).finish()
+    }
+}
+
+/// A connection from a client.
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    pub(crate) is_tls: bool,
+    /// The name the client asked for in its TLS hello, in lower case.
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Exchanges under way. A counter for the idle deadline; nothing is published through it.
+    pub(crate) in_flight: AtomicU32,
+    /// Set by the scanner of heads when the framing of a request is ambiguous (see `serve::head`).
+    pub(crate) ambiguous: AtomicBool,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Somebody who is told of each finished exchange.
+pub(crate) trait Observer: Send + Sync {
+    fn finished(&self, record: &Record<'_>);
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The cache, fresh.
+    Hit,
+    /// The cache, stale.
+    Stale,
+    /// The origin, or a fetch that others share.
+    Miss,
+    /// The origin, without the cache.
+    Pass,
+    /// Us: a refusal or an error.
+    Own,
+}
+
+impl Source {
+    pub(crate) const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Pass, Self::Own];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Pass => "pass",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// A finished exchange.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) source: Source,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+    /// Why the body did not reach its end.
+    pub(crate) failure: Option<&'a str>,
+    pub(crate) line: Option<&'a Line>,
+}
+
+/// What the access log says beyond the record. Made only while somebody reads the log.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) client: IpAddr,
+    pub(crate) method: Method,
+    pub(crate) host: String,
+    /// Without the query, which may hold secrets.
+    pub(crate) path: String,
+    pub(crate) version: Version,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) trail: Option<Trail>,
+}
+
+/// The end of an exchange: travels with the body, and reports when the body is dropped.
+pub(crate) struct Tail {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) started: Instant,
+    pub(crate) status: StatusCode,
+    pub(crate) source: Source,
+    pub(crate) line: Option<Box<Line>>,
+    bytes: u64,
+    failure: Option<Box<str>>,
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tail").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Tail {
+    /// Counts an exchange in.
+    pub(crate) fn begin(connection: Arc<Connection>) -> Self {
+        connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let (status, source) = (StatusCode::OK, Source::Own);
+        Self { connection, started, status, source, line: None, bytes: 0, failure: None }
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(crate) fn failed(&mut self, error: &(dyn std::error::Error + 'static)) {
+        self.failure = Some(chain(error).into());
+    }
+
+    pub(crate) fn ended(&mut self) {}
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.observer.finished(&Record {
+            status: self.status,
+            source: self.source,
+            bytes: self.bytes,
+            elapsed: self.started.elapsed(),
+            failure: self.failure.as_deref(),
+            line: self.line.as_deref(),
+        });
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What a request met on its way to an origin. In the extensions of every request that leaves the cache, for layers
+/// and for the access log. A clone is another handle on the same trail.
+#[derive(Clone, Debug)]
+pub struct Trail(Arc<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    client: IpAddr,
+    is_tls: bool,
+    started: Instant,
+    backend: OnceLock<Box<str>>,
+    /// Nanoseconds from the start to the head of the origin's response; 0 while there is none.
+    first_byte_nanos: AtomicU64,
+    attempts: AtomicU32,
+}
+
+impl Trail {
+    pub(crate) fn new(client: IpAddr, is_tls: bool, started: Instant) -> Self {
+        Self(Arc::new(Facts {
+            client,
+            is_tls,
+            started,
+            backend: OnceLock::new(),
+            first_byte_nanos: AtomicU64::new(0),
+            attempts: AtomicU32::new(0),
+        }))
+    }
+
+    /// Who asked.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.0.client
+    }
+
+    /// Whether the client came over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.is_tls
+    }
+
+    /// When the request had arrived.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// The backend that was asked first, if one was.
+    #[must_use]
+    pub fn backend(&self) -> Option<&str> {
+        self.0.backend.get().map(|name| &**name)
+    }
+
+    /// From the arrival of the request to the head of the origin's response, if there was one.
+    #[must_use]
+    pub fn origin_first_byte(&self) -> Option<Duration> {
+        let nanos = self.0.first_byte_nanos.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// How often an origin was asked; 0 for a request that shared another's fetch.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn attempt(&self, backend: &str) {
+        let _ = self.0.backend.set(backend.into());
+        self.0.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn head_arrived(&self) {
+        let nanos = u64::try_from(self.0.started.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.0.first_byte_nanos.store(nanos, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,220 @@
+//! Answers: the cache's, the origin's, or our own.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use tower_service::Service;
+
+#[cfg(feature = "cache")]
+use pop_cache::http::{CacheFuture, CacheStatus, FetchError};
+
+use super::plane::SiteService;
+use crate::body::{Body, OriginBody, RequestBody};
+use crate::exchange::{Denial, Source, Tail, Trail, chain};
+use crate::origin::{Failure, OriginError};
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// An answer that is at hand, or on its way.
+pub struct Answering {
+    state: State,
+}
+
+enum State {
+    Ready(Option<Response<Body>>),
+    #[cfg(feature = "cache")]
+    Cached(CacheFuture<OriginBody>, Option<Pending>),
+    Origin(OriginFuture, Option<Pending>),
+}
+
+type OriginFuture = Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>;
+
+/// What is needed when the answer is there.
+struct Pending {
+    tail: Tail,
+    trail: Trail,
+    shows_timing: bool,
+    pop: Arc<str>,
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_ready = matches!(self.state, State::Ready(_));
+        formatter.debug_struct("Answering").field("is_ready", &is_ready).finish()
+    }
+}
+
+impl Answering {
+    pub(super) fn ready(response: Response<Body>) -> Self {
+        Self { state: State::Ready(Some(response)) }
+    }
+}
+
+// The futures inside are boxed, or have nothing that is pinned in place.
+impl Unpin for Answering {}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match &mut self.state {
+            State::Ready(response) => response.take().expect("a future is not polled after it is ready"),
+            #[cfg(feature = "cache")]
+            State::Cached(future, pending) => {
+                let answer = std::task::ready!(Pin::new(future).poll(context));
+                let pending = pending.take().expect("a future is not polled after it is ready");
+                match answer {
+                    Ok(response) => pending.cached(response),
+                    Err(error) => pending.cache_failed(&error),
+                }
+            }
+            State::Origin(future, pending) => {
+                let answer = std::task::ready!(future.as_mut().poll(context));
+                let pending = pending.take().expect("a future is not polled after it is ready");
+                match answer {
+                    Ok(response) => {
+                        let (head, body) = response.into_parts();
+                        pending.finish(Source::Pass, Response::from_parts(head, Body::origin(body)))
+                    }
+                    Err(error) => pending.failed(&error, Some(error.failure)),
+                }
+            }
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Hands a request to its site.
+pub(super) fn answer(
+    service: SiteService,
+    request: Request<RequestBody>,
+    tail: Tail,
+    trail: Trail,
+    shows_timing: bool,
+    pop: &Arc<str>,
+) -> Answering {
+    let pending = Some(Pending { tail, trail, shows_timing, pop: Arc::clone(pop) });
+    let state = match service {
+        #[cfg(feature = "cache")]
+        SiteService::Cached(mut service) => State::Cached(service.call(request), pending),
+        SiteService::Plain(mut service) => State::Origin(service.call(request), pending),
+    };
+    Answering { state }
+}
+
+impl Pending {
+    #[cfg(feature = "cache")]
+    fn cached(self, response: Response<pop_cache::http::CacheBody<OriginBody>>) -> Response<Body> {
+        let source = match response.extensions().get::<CacheStatus>() {
+            Some(status) if status.is_hit() && status.ttl.is_some_and(|ttl| ttl < 0) => Source::Stale,
+            Some(status) if status.is_hit() => Source::Hit,
+            Some(status) if status.detail == Some("stale-if-error") => Source::Stale,
+            Some(status) if is_passed(status) => Source::Pass,
+            Some(_) => Source::Miss,
+            None => Source::Pass,
+        };
+        let (head, body) = response.into_parts();
+        self.finish(source, Response::from_parts(head, Body::cached(body)))
+    }
+
+    fn finish(mut self, source: Source, mut response: Response<Body>) -> Response<Body> {
+        self.tail.source = source;
+        self.tail.status = response.status();
+        if self.shows_timing
+            && let Some(value) = self.timing()
+        {
+            response.headers_mut().append(SERVER_TIMING, value);
+        }
+        close_if_ambiguous(&self.tail, &mut response);
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.with_tail(self.tail))
+    }
+
+    /// `Server-Timing`: how long the origin took, where it was asked.
+    fn timing(&self) -> Option<HeaderValue> {
+        let origin = self.trail.origin_first_byte()?;
+        HeaderValue::try_from(format!("origin;dur={:.1}", origin.as_secs_f64() * 1e3)).ok()
+    }
+
+    #[cfg(feature = "cache")]
+    fn cache_failed(self, error: &FetchError) -> Response<Body> {
+        let failure = match error {
+            FetchError::Origin(source) => source.downcast_ref::<OriginError>().map(|error| error.failure),
+            _ => None,
+        };
+        self.failed(error, failure)
+    }
+
+    fn failed(
+        mut self,
+        error: &(dyn std::error::Error + 'static),
+        failure: Option<Failure>,
+    ) -> Response<Body> {
+        let status = failure.map_or(StatusCode::BAD_GATEWAY, Failure::status);
+        let detail = failure.map_or("origin-failed", Failure::as_str);
+        tracing::warn!(reason = detail, error = chain(error), "no answer from the origin");
+        self.tail.status = status;
+        if let Some(line) = &mut self.tail.line {
+            line.reason = Some(detail);
+        }
+        let mut response = own(status, detail);
+        let mut value = String::with_capacity(64);
+        // A String takes everything.
+        let _ = write!(value, "{}; fwd=miss; detail={detail}", self.pop);
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert("cache-status", value);
+        }
+        if failure == Some(Failure::SlowClient) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        close_if_ambiguous(&self.tail, &mut response);
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.with_tail(self.tail))
+    }
+}
+
+#[cfg(feature = "cache")]
+fn is_passed(status: &CacheStatus) -> bool {
+    use pop_cache::http::Forward;
+    matches!(status.forward, Some(Forward::Bypass | Forward::Method))
+}
+
+/// RFC 9112 §6.1: a connection on which two readers may see different messages ends with this answer.
+fn close_if_ambiguous(tail: &Tail, response: &mut Response<Body>) {
+    if tail.connection.ambiguous.load(Ordering::Relaxed) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// A refusal as an answer.
+pub(super) fn refuse(denial: Denial, mut tail: Tail) -> Response<Body> {
+    tail.status = denial.status;
+    let mut response = own(denial.status, denial.reason);
+    if let Some(wait) = denial.retry_after {
+        // Rounded up: who comes back then is not told to wait again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if denial.close {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    close_if_ambiguous(&tail, &mut response);
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, body.with_tail(tail))
+}
+
+/// An answer of our own: status and reason as text.
+fn own(status: StatusCode, reason: &'static str) -> Response<Body> {
+    let text = format!("{} {}: {reason}\n", status.as_u16(), status.canonical_reason().unwrap_or("Error"));
+    let mut response = Response::new(Body::text(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,118 @@
+//! The operator's side of a PoP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::plane::Plane;
+use super::run::{self, Inner};
+use super::{BuildError, PopBuilder};
+use crate::monitor::Counts;
+
+/// Where a PoP listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// For HTTP, in the order of the builder.
+    pub http: Vec<SocketAddr>,
+    /// For HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// For DNS.
+    #[cfg(feature = "dns")]
+    pub dns: Vec<SocketAddr>,
+}
+
+/// Drains, reloads, purges, explains and counts. A clone is another handle on the same PoP.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Handle").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// The PoP's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Where it listens; `None` until it is bound.
+    #[must_use]
+    pub fn addresses(&self) -> Option<Addresses> {
+        self.inner.addresses()
+    }
+
+    /// Ends serving in order: nothing is accepted any more, HTTP/1 connections close with their next answer, HTTP/2
+    /// clients are told to go, and `run_until` returns when all have ended or the grace is over.
+    pub fn drain(&self) {
+        self.inner.drain.begin();
+    }
+
+    /// Whether a drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.drain.has_begun()
+    }
+
+    /// Replaces hosts, origins, caches, limits, zones and geographic names by those of `spec`. Requests under way end
+    /// with what they began with. Caches whose policy is the same keep what they hold. Listeners, settings and gates
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the field that is wrong; everything then stays as it is.
+    pub fn reload(&self, spec: PopBuilder) -> Result<(), BuildError> {
+        run::judge(&spec)?;
+        #[allow(unused_mut, reason = "zones are taken out of it")]
+        let mut spec = spec;
+        let plane = Plane::new(&spec, Some(&self.inner.plane.load()))?;
+        #[cfg(feature = "dns")]
+        if let (Some(swap), Some(authority)) = (&self.inner.authority, run::authority(&mut spec)?) {
+            swap.store(authority);
+        }
+        self.inner.plane.store(Arc::new(plane));
+        Ok(())
+    }
+
+    /// Purges in every cache of the PoP, and says how many responses went.
+    #[cfg(feature = "cache")]
+    pub fn purge(&self, purge: &pop_cache::http::Purge, mode: pop_cache::http::PurgeMode) -> usize {
+        self.caches().iter().map(|cache| cache.purge(purge, mode)).sum()
+    }
+
+    /// The caches: the PoP's own, and those of hosts that have one.
+    #[cfg(feature = "cache")]
+    #[must_use]
+    pub fn caches(&self) -> Vec<pop_cache::http::Handle> {
+        self.inner.plane.load().caches.iter().map(|cached| cached.cache.handle()).collect()
+    }
+
+    /// To which site a client is sent, and why; `None` without a selector.
+    #[cfg(feature = "route")]
+    #[must_use]
+    pub fn explain(&self, client: std::net::IpAddr) -> Option<pop_route::Explanation> {
+        let client = client.to_canonical();
+        let length = if client.is_ipv4() { 32 } else { 128 };
+        self.inner.selector.as_ref().map(|selector| selector.explain((client, length)))
+    }
+
+    /// What was answered since the start.
+    #[must_use]
+    pub fn stats(&self) -> Counts {
+        self.inner.monitor.read()
+    }
+
+    /// What DNS has answered since the start.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn dns_stats(&self) -> pop_dns::server::Counts {
+        self.inner.dns_counters.read()
+    }
+}

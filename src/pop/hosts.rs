@@ -1,0 +1,114 @@
+//! The host table: which site is a request for?
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use crate::config::Pattern;
+
+/// Sites by host and path. Immutable: a reload makes a new one.
+#[derive(Debug)]
+pub(super) struct HostTable<S> {
+    /// By name; of each, the sites with the longest path prefix first.
+    exact: HashMap<Box<str>, Vec<Entry>, RandomState>,
+    /// By the name below which any name matches.
+    below: HashMap<Box<str>, Vec<Entry>, RandomState>,
+    sites: Vec<S>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    path_prefix: Box<str>,
+    site: usize,
+}
+
+/// A table has two sites for the same host and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Twice;
+
+impl<S> Default for HostTable<S> {
+    fn default() -> Self {
+        Self { exact: HashMap::default(), below: HashMap::default(), sites: Vec::new() }
+    }
+}
+
+impl<S> HostTable<S> {
+    /// Adds a site.
+    pub(super) fn add(&mut self, pattern: &Pattern, path_prefix: &str, site: S) -> Result<(), Twice> {
+        let entries = match pattern {
+            Pattern::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
+            Pattern::Below(name) => self.below.entry(name.as_str().into()).or_default(),
+        };
+        let place = entries.partition_point(|entry| entry.path_prefix.len() > path_prefix.len());
+        if entries[place..].iter().any(|entry| *entry.path_prefix == *path_prefix) {
+            return Err(Twice);
+        }
+        entries.insert(place, Entry { path_prefix: path_prefix.into(), site: self.sites.len() });
+        self.sites.push(site);
+        Ok(())
+    }
+
+    /// The site for a canonical host and a path; `path` is asked only where a host has path prefixes. One look-up for
+    /// an exact name, one more for each label of others.
+    pub(super) fn find<'p>(&self, host: &str, path: impl Fn() -> std::borrow::Cow<'p, str>) -> Option<&S> {
+        if let Some(site) = self.exact.get(host).and_then(|entries| choose(entries, &path)) {
+            return Some(&self.sites[site]);
+        }
+        if self.below.is_empty() {
+            return None;
+        }
+        let mut rest = host;
+        while let Some(dot) = rest.find('.') {
+            rest = &rest[dot + 1..];
+            if let Some(site) = self.below.get(rest).and_then(|entries| choose(entries, &path)) {
+                return Some(&self.sites[site]);
+            }
+        }
+        self.below.get("").and_then(|entries| choose(entries, &path)).map(|site| &self.sites[site])
+    }
+}
+
+fn choose<'p>(entries: &[Entry], path: &impl Fn() -> std::borrow::Cow<'p, str>) -> Option<usize> {
+    if let [only] = entries
+        && only.path_prefix.is_empty()
+    {
+        return Some(only.site);
+    }
+    let path = path();
+    entries.iter().find(|entry| path.starts_with(&*entry.path_prefix)).map(|entry| entry.site)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_wins() {
+        let mut table = HostTable::default();
+        for (pattern, prefix) in [
+            ("*", ""),
+            ("*.example.org", ""),
+            ("*.b.example.org", ""),
+            ("www.example.org", ""),
+            ("www.example.org", "/api/"),
+            ("www.example.org", "/api/v2/"),
+            ("only.example.org", "/x"),
+        ] {
+            let name = format!("{pattern}{prefix}");
+            table.add(&Pattern::parse(pattern).expect("a pattern"), prefix, name).expect("once");
+        }
+        let check = |host, path: &'static str, expected: &str| {
+            assert_eq!(table.find(host, || path.into()).expect("found"), expected, "{host}{path}");
+        };
+        check("www.example.org", "/", "www.example.org");
+        check("www.example.org", "/api", "www.example.org");
+        check("www.example.org", "/api/v1", "www.example.org/api/");
+        check("www.example.org", "/api/v2/x", "www.example.org/api/v2/");
+        check("a.example.org", "/", "*.example.org");
+        check("a.b.example.org", "/", "*.b.example.org");
+        check("b.example.org", "/", "*.example.org");
+        check("example.org", "/", "*");
+        check("only.example.org", "/y", "*.example.org");
+        assert_eq!(table.add(&Pattern::parse("*").expect("a pattern"), "", String::new()), Err(Twice));
+    }
+}

@@ -1,0 +1,19 @@
+//! The PoP: what the rooms are put together to.
+
+mod builder;
+mod error;
+mod future;
+mod handle;
+mod hosts;
+mod plane;
+mod run;
+mod service;
+
+pub use builder::PopBuilder;
+pub use error::{BuildError, RunError};
+pub use future::Answering;
+pub use handle::{Addresses, Handle};
+pub use run::Pop;
+pub use service::PopService;
+
+pub(crate) use run::Inner;

@@ -1,0 +1,190 @@
+//! What a reload replaces: hosts with their origins, caches and limits.
+
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "cache")]
+use pop_cache::http::{CacheService, HttpCache};
+
+use super::hosts::HostTable;
+use super::{BuildError, PopBuilder};
+use crate::config::{Host, Pattern};
+use crate::origin::OriginService;
+
+/// Everything that a request is answered with. Immutable; requests under way keep the one they began with.
+#[derive(Debug)]
+pub(super) struct Plane {
+    pub(super) table: HostTable<Site>,
+    #[cfg(feature = "cache")]
+    pub(super) caches: Vec<Cached>,
+    #[cfg(feature = "ratelimit")]
+    pub(super) limit: Option<pop_ratelimit::PrefixTiers>,
+}
+
+/// A cache and the policy it was made by.
+#[cfg(feature = "cache")]
+#[derive(Debug)]
+pub(super) struct Cached {
+    /// The host's pattern and path prefix; `None` for the PoP's own.
+    owner: Option<(String, String)>,
+    policy: crate::config::CachePolicy,
+    pub(super) cache: HttpCache,
+}
+
+/// A host, ready to answer.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) service: SiteService,
+    #[cfg(feature = "ratelimit")]
+    pub(super) limit: Option<pop_ratelimit::PrefixTiers>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum SiteService {
+    #[cfg(feature = "cache")]
+    Cached(CacheService<OriginService>),
+    Plain(OriginService),
+}
+
+impl Plane {
+    /// Judges hosts and makes what they need. Caches whose policy is that of `previous` keep what they hold.
+    pub(super) fn new(spec: &PopBuilder, previous: Option<&Self>) -> Result<Self, BuildError> {
+        #[cfg(not(feature = "cache"))]
+        let _ = previous;
+        let mut plane = Self {
+            table: HostTable::default(),
+            #[cfg(feature = "cache")]
+            caches: Vec::new(),
+            #[cfg(feature = "ratelimit")]
+            limit: spec.limit.map(tiers),
+        };
+        for host in &spec.hosts {
+            let pattern = Pattern::parse(&host.pattern)
+                .map_err(|source| BuildError::Host { pattern: host.pattern.clone(), source })?;
+            if !host.path_prefix.is_empty() && !host.path_prefix.starts_with('/') {
+                let (host, prefix) = (host.pattern.clone(), host.path_prefix.clone());
+                return Err(BuildError::PathPrefix { host, prefix });
+            }
+            let site = Site {
+                service: plane.service(spec, host, previous)?,
+                #[cfg(feature = "ratelimit")]
+                limit: host.limit.map(tiers),
+            };
+            plane
+                .table
+                .add(&pattern, &host.path_prefix, site)
+                .map_err(|_| BuildError::Duplicate { host: host.pattern.clone() })?;
+        }
+        Ok(plane)
+    }
+
+    fn service(
+        &mut self,
+        spec: &PopBuilder,
+        host: &Host,
+        previous: Option<&Self>,
+    ) -> Result<SiteService, BuildError> {
+        let name = || host.pattern.clone();
+        let origin = host.origin.clone().ok_or_else(|| BuildError::NoOrigin { host: name() })?;
+        #[cfg(feature = "tls")]
+        let tls = if origin.is_tls { Some(client_config(&origin, &host.pattern)?) } else { None };
+        let origin = OriginService::new(
+            origin,
+            &spec.name,
+            #[cfg(feature = "tls")]
+            tls,
+        )
+        .map_err(|source| BuildError::Origin { host: name(), source })?;
+        #[cfg(feature = "cache")]
+        {
+            use tower_layer::Layer;
+            let owner = host.cache.as_ref().map(|_| (host.pattern.clone(), host.path_prefix.clone()));
+            let policy = host.cache.as_ref().or(spec.cache.as_ref());
+            if let Some(policy) = policy.filter(|policy| policy.capacity_bytes > 0) {
+                let cache = self.cache(spec, owner, policy, previous)?;
+                return Ok(SiteService::Cached(cache.layer().layer(origin)));
+            }
+        }
+        #[cfg(not(feature = "cache"))]
+        let _ = previous;
+        Ok(SiteService::Plain(origin))
+    }
+
+    #[cfg(feature = "cache")]
+    fn cache(
+        &mut self,
+        spec: &PopBuilder,
+        owner: Option<(String, String)>,
+        policy: &crate::config::CachePolicy,
+        previous: Option<&Self>,
+    ) -> Result<HttpCache, BuildError> {
+        if let Some(own) = self.caches.iter().find(|cached| cached.owner == owner) {
+            return Ok(own.cache.clone());
+        }
+        let kept = previous
+            .and_then(|previous| previous.caches.iter().find(|cached| cached.owner == owner))
+            .filter(|cached| cached.policy.is_same(policy));
+        let cache = match kept {
+            Some(kept) => kept.cache.clone(),
+            None => policy
+                .apply(HttpCache::builder(policy.capacity_bytes).name(&spec.name))
+                .build()
+                .map_err(|source| BuildError::Cache { host: owner.clone().map(|(host, _)| host), source })?,
+        };
+        self.caches.push(Cached { owner, policy: policy.clone(), cache: cache.clone() });
+        Ok(cache)
+    }
+}
+
+#[cfg(feature = "ratelimit")]
+fn tiers(limit: crate::config::Limit) -> pop_ratelimit::PrefixTiers {
+    pop_ratelimit::PrefixTiers::new(limit.quota, limit.memory_bytes)
+}
+
+/// TLS towards an origin: its certificate must be valid, by the authorities of its own file or of the system.
+#[cfg(feature = "tls")]
+fn client_config(
+    origin: &crate::config::Origin,
+    host: &str,
+) -> Result<Arc<rustls::ClientConfig>, BuildError> {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| BuildError::Tls {
+        field: format!("host {host:?}: origin: ca_file"),
+        source,
+    };
+    let file = match &origin.ca_file {
+        Some(file) => file.clone(),
+        None => {
+            system_authorities().ok_or_else(|| failed("no certificate bundle of the system found".into()))?
+        }
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(&file).map_err(|error| failed(error.into()))? {
+        // A bundle may hold certificates that rustls does not take; one it takes is needed.
+        let _ = roots.add(certificate.map_err(|error| failed(error.into()))?);
+    }
+    if roots.is_empty() {
+        return Err(failed(format!("{}: no certificate in it", file.display()).into()));
+    }
+    let mut config = rustls::ClientConfig::builder_with_provider(crate::config::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(error.into()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Where systems keep their bundle of authorities.
+#[cfg(feature = "tls")]
+fn system_authorities() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    named.into_iter().chain(usual.into_iter().map(Into::into)).find(|path| path.is_file())
+}

@@ -1,0 +1,63 @@
+//! DNS: zones that a PoP answers, and the names in them whose addresses the selector chooses.
+
+use std::sync::Arc;
+
+use pop_dns::zone::Zone;
+use pop_dns::{Authority, NameBuf};
+
+/// The authority of a PoP: its zones, its own name as server id, and its geographic names.
+pub(crate) fn authority(
+    pop: &str,
+    zones: Vec<Zone>,
+    #[cfg(feature = "route")] geo: &[NameBuf],
+    #[cfg(feature = "route")] selector: Option<&Arc<pop_route::Selector>>,
+) -> Authority {
+    let authority = Authority::new(zones).server_id(pop);
+    #[cfg(feature = "route")]
+    if let Some(selector) = selector {
+        let hook = geo::Hook::new(selector);
+        return geo.iter().fold(authority, |authority, name| {
+            let hook = hook.clone();
+            authority.dynamic(name, move |query| hook.answer(query))
+        });
+    }
+    authority
+}
+
+/// The zone that a name lies in, if one of them does.
+pub(crate) fn has_zone(zones: &[Zone], name: &NameBuf) -> bool {
+    zones.iter().any(|zone| name.is_within(zone.origin()))
+}
+
+#[cfg(feature = "route")]
+mod geo {
+    use super::Arc;
+    use pop_dns::{DynamicAnswer, DynamicQuery};
+    use pop_route::{Choice, Selector};
+
+    /// Chooses a site for who asks, and answers with the site's addresses.
+    #[derive(Clone)]
+    pub(super) struct Hook {
+        selector: Arc<Selector>,
+        /// By site: its addresses as records, made once.
+        sites: Arc<[DynamicAnswer]>,
+    }
+
+    impl Hook {
+        pub(super) fn new(selector: &Arc<Selector>) -> Self {
+            let answer = |(_, site): (_, &pop_route::Site)| {
+                DynamicAnswer::addresses(site.addresses().iter().copied(), 0, 0)
+            };
+            Self { selector: Arc::clone(selector), sites: selector.sites().iter().map(answer).collect() }
+        }
+
+        /// One longest-prefix match; the records are a reference count. Sites without an address are passed over.
+        pub(super) fn answer(&self, query: &DynamicQuery<'_>) -> DynamicAnswer {
+            let choice = self.selector.select(query.client.block);
+            let Choice { scope, ttl, .. } = choice;
+            let sites = choice.sites().iter().filter_map(|site| self.sites.get(site.index()));
+            let records = sites.map(|site| &site.records).find(|records| !records.is_empty());
+            DynamicAnswer { records: records.cloned().unwrap_or_else(|| Arc::from([])), ttl, scope }
+        }
+    }
+}
