@@ -34,12 +34,13 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
+    #[cfg(feature = "metrics")]
     pub(super) fn sum(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
 
     /// Upper bounds in nanoseconds, one a doubling, with the count of what lies below each.
-
+    #[cfg(feature = "metrics")]
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut below = self.buckets[0].load(Ordering::Relaxed);
         (0..DOUBLINGS).map(move |doubling| {
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
 
+    #[cfg(feature = "metrics")]
     #[test]
     fn counts_add_up() {
         let histogram = Histogram::default();

@@ -2,6 +2,8 @@
 
 mod histogram;
 mod log;
+#[cfg(feature = "metrics")]
+mod prometheus;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +11,8 @@ use crate::exchange::{Observer, Record, Source};
 use histogram::Histogram;
 
 pub(crate) use log::line;
+#[cfg(feature = "metrics")]
+pub(crate) use prometheus::Page;
 
 /// Counts everything that a PoP answered. Counters and nothing else: relaxed, and read one by one.
 #[derive(Debug, Default)]

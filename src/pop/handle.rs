@@ -109,6 +109,19 @@ impl Handle {
         self.inner.monitor.read()
     }
 
+    /// Everything counted, in the text format that Prometheus reads.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let mut page = crate::monitor::Page::default();
+        page.monitor(&self.inner.monitor);
+        #[cfg(feature = "cache")]
+        page.caches(&self.caches());
+        #[cfg(feature = "dns")]
+        page.dns(&self.dns_stats());
+        page.finish()
+    }
+
     /// What DNS has answered since the start.
     #[cfg(feature = "dns")]
     #[must_use]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tower_service::Service;
@@ -199,7 +199,7 @@ fn normal_path(parts: &request::Parts) -> Cow<'_, str> {
     if path.contains("/.") || path.contains('%') {
         let mut target = parts.uri.clone().into_parts();
         target.scheme = Some(Scheme::HTTP);
-        target.authority = Some(Authority::from_static("host"));
+        target.authority = Some(http::uri::Authority::from_static("host"));
         if let Ok(uri) = Uri::from_parts(target)
             && let Ok(key) = pop_cache::http::CacheKey::from_uri(&uri)
         {

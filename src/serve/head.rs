@@ -128,10 +128,11 @@ impl HeadScanner {
         let room = LINE_START_BYTES - self.partial.len().min(LINE_START_BYTES);
         self.partial.extend_from_slice(&octets[..octets.len().min(room)]);
         // The end of the line must not be lost: it tells a blank line from a long one.
-        if octets.len() > room && octets.last() == Some(&b'\n') {
-            if let Some(last) = self.partial.last_mut() {
-                *last = b'\n';
-            }
+        if octets.len() > room
+            && octets.last() == Some(&b'\n')
+            && let Some(last) = self.partial.last_mut()
+        {
+            *last = b'\n';
         }
     }
 

@@ -41,6 +41,8 @@ mod geo {
         selector: Arc<Selector>,
         /// By site: its addresses as records, made once.
         sites: Arc<[DynamicAnswer]>,
+        /// For clients whose fence leaves no site.
+        nothing: DynamicAnswer,
     }
 
     impl Hook {
@@ -48,7 +50,11 @@ mod geo {
             let answer = |(_, site): (_, &pop_route::Site)| {
                 DynamicAnswer::addresses(site.addresses().iter().copied(), 0, 0)
             };
-            Self { selector: Arc::clone(selector), sites: selector.sites().iter().map(answer).collect() }
+            Self {
+                selector: Arc::clone(selector),
+                sites: selector.sites().iter().map(answer).collect(),
+                nothing: DynamicAnswer::addresses([], 0, 0),
+            }
         }
 
         /// One longest-prefix match; the records are a reference count. Sites without an address are passed over.
@@ -56,8 +62,9 @@ mod geo {
             let choice = self.selector.select(query.client.block);
             let Choice { scope, ttl, .. } = choice;
             let sites = choice.sites().iter().filter_map(|site| self.sites.get(site.index()));
-            let records = sites.map(|site| &site.records).find(|records| !records.is_empty());
-            DynamicAnswer { records: records.cloned().unwrap_or_else(|| Arc::from([])), ttl, scope }
+            let mut answers = sites.filter(|answer| answer.types().next().is_some());
+            let answer = answers.next().unwrap_or(&self.nothing);
+            answer.clone().with_ttl(ttl).with_scope(scope)
         }
     }
 }
