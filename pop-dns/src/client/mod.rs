@@ -195,7 +195,7 @@ impl Client {
                 let (verdict, octets) = udp::ask(address, &exchange, suspicion).await.map_err(network)?;
                 (exchange, verdict, octets)
             } else {
-                let path = if let Way::Udp | Way::Tcp = server.way() { Path::Stream } else { Path::Tls };
+                let path = if matches!(server.way(), Way::Udp | Way::Tcp) { Path::Stream } else { Path::Tls };
                 // Written once to learn of an error, then as often as connections break.
                 self.exchange(&request, server, path)?;
                 let make = || self.exchange(&request, server, path).expect("it could be written before");
