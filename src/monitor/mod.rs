@@ -29,7 +29,7 @@ struct BySource {
     latency: Histogram,
 }
 
-/// A reading of a [`Monitor`].
+/// What a PoP has answered since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
