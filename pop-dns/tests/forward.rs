@@ -41,6 +41,7 @@ async fn ask_as(forwarder: &Forwarder, client: &str, query: &[u8]) -> Option<Vec
         Handled::Done(Outcome::Silent) => None,
         Handled::Done(Outcome::Answered(_)) => Some(answer),
         Handled::Later(later) => later.await,
+        Handled::Many(_) => unreachable!("a forwarder transfers nothing"),
     }
 }
 

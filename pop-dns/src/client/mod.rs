@@ -26,7 +26,7 @@ pub use request::Request;
 use self::endpoint::Way;
 use self::exchange::{Cookies, Exchange, Path, Verdict};
 pub(crate) use self::race::Race;
-use self::stream::Pool;
+use self::stream::{NoAnswer, Pool};
 use crate::random::Random;
 use crate::{Message, Rcode, Transport};
 
@@ -179,8 +179,8 @@ impl Client {
         suspicion: &Suspicion,
     ) -> Result<Answer, ClientError> {
         let address = server.address();
-        let network = |source: io::Error| match source.kind() {
-            io::ErrorKind::InvalidData => ClientError::Malformed { server: address },
+        let network = |source: io::Error| match source.get_ref() {
+            Some(inner) if inner.is::<NoAnswer>() => ClientError::Malformed { server: address },
             _ => ClientError::Network { server: address, source },
         };
         if suspicion.bare().is_some() {

@@ -38,6 +38,18 @@ struct Job {
     reply: oneshot::Sender<io::Result<Answered>>,
 }
 
+/// The server sent by stream, under the identifier of a query, what is no answer to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoAnswer;
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no answer to the query")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 /// An answer, and the exchange it belongs to.
 pub(super) type Answered = (Exchange, Verdict, Vec<u8>);
 
@@ -199,8 +211,9 @@ impl Connection {
             let Some(job) = id.and_then(|id| self.waiting.remove(&id)) else { continue };
             match job.exchange.judge(message) {
                 Verdict::Ignored => {
-                    let _ = job.reply.send(Err(io::ErrorKind::InvalidData.into()));
-                    return Err(io::ErrorKind::InvalidData.into());
+                    let no_answer = || io::Error::new(io::ErrorKind::InvalidData, NoAnswer);
+                    let _ = job.reply.send(Err(no_answer()));
+                    return Err(no_answer());
                 }
                 verdict => {
                     let _ = job.reply.send(Ok((job.exchange, verdict, message.to_vec())));

@@ -103,6 +103,7 @@ impl<'b> Batch<'b> {
         match handled {
             Handled::Done(outcome) => self.slots[index].outcome = outcome,
             Handled::Later(later) => self.later.push((index, later)),
+            Handled::Many(_) => self.slots[index].outcome = Outcome::Silent,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Outcome, Rcode};
+use crate::{Outcome, Rcode, Transport};
 
 /// Response codes that are counted by themselves: NOERROR to REFUSED.
 const RCODES: usize = 6;
@@ -12,6 +12,8 @@ const RCODES: usize = 6;
 pub struct Counters {
     udp: AtomicU64,
     tcp: AtomicU64,
+    tls: AtomicU64,
+    https: AtomicU64,
     silent: AtomicU64,
     pub(super) refused_connections: AtomicU64,
     rcodes: [AtomicU64; RCODES + 1],
@@ -22,8 +24,12 @@ pub struct Counters {
 pub struct Counts {
     /// Queries by UDP.
     pub udp: u64,
-    /// Queries by streams: TCP, TLS, HTTP.
+    /// Queries by TCP.
     pub tcp: u64,
+    /// Queries by TLS.
+    pub tls: u64,
+    /// Queries by HTTP.
+    pub https: u64,
     /// What was no query, or came from where nothing may be sent.
     pub silent: u64,
     /// Connections closed because there were too many.
@@ -40,6 +46,8 @@ impl Counters {
         Counts {
             udp: read(&self.udp),
             tcp: read(&self.tcp),
+            tls: read(&self.tls),
+            https: read(&self.https),
             silent: read(&self.silent),
             refused_connections: read(&self.refused_connections),
             rcodes: std::array::from_fn(|index| read(&self.rcodes[index])),
@@ -51,8 +59,14 @@ impl Counters {
         self.count(&self.udp, outcomes);
     }
 
-    pub(super) fn count_stream(&self, outcome: Outcome) {
-        self.count(&self.tcp, std::iter::once(outcome));
+    /// Counts one that came by anything but UDP.
+    pub(crate) fn count_stream(&self, transport: Transport, outcome: Outcome) {
+        let by_transport = match transport {
+            Transport::Tls => &self.tls,
+            Transport::Https => &self.https,
+            _ => &self.tcp,
+        };
+        self.count(by_transport, std::iter::once(outcome));
     }
 
     fn count(&self, transport: &AtomicU64, outcomes: impl Iterator<Item = Outcome>) {

@@ -11,6 +11,9 @@ use crate::{Outcome, Timestamp, Transport};
 /// An answer that has to be waited for; `None` is silence.
 pub type Later = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
 
+/// The messages of one answer. Each is made when there is room to send it.
+pub type Many = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+
 /// What a handler made of a query.
 #[must_use = "an answer that nobody sends helps nobody"]
 pub enum Handled {
@@ -18,6 +21,9 @@ pub enum Handled {
     Done(Outcome),
     /// The answer will come from somewhere else. The server goes on with other queries.
     Later(Later),
+    /// The answer has many messages, one after the other, as transfers have. On a stream only: by datagram it is
+    /// silence.
+    Many(Many),
 }
 
 impl fmt::Debug for Handled {
@@ -25,6 +31,7 @@ impl fmt::Debug for Handled {
         match self {
             Self::Done(outcome) => f.debug_tuple("Done").field(outcome).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Many(_) => f.write_str("Many"),
         }
     }
 }

@@ -25,14 +25,16 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use self::tcp::Layer;
 use self::udp::Workers;
 use crate::authority::Located;
 use crate::{Authority, Outcome, Timestamp, Transport};
 
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
-pub use handler::{Handled, Handler, Later};
+pub use handler::{Handled, Handler, Later, Many};
 pub use stream::{IDLE, PIPELINED_MAX};
 pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_PREFIX_MAX};
 pub use udp::LATER_MAX;
@@ -141,6 +143,8 @@ pub struct Server {
     udp: Vec<UdpSocket>,
     tcp: TcpListener,
     address: SocketAddr,
+    #[cfg(feature = "tls")]
+    tls: Vec<(TcpListener, Arc<rustls::ServerConfig>)>,
 }
 
 /// An address that cannot be bound.
@@ -177,7 +181,15 @@ impl Server {
             let udp = udp::bind(address).map_err(failed)?;
             let bound = udp.local_addr().map_err(failed)?;
             match TcpListener::bind(bound).await {
-                Ok(tcp) => return Ok(Self { udp: vec![udp], tcp, address: bound }),
+                Ok(tcp) => {
+                    return Ok(Self {
+                        udp: vec![udp],
+                        tcp,
+                        address: bound,
+                        #[cfg(feature = "tls")]
+                        tls: Vec::new(),
+                    });
+                }
                 Err(error) if address.port() != 0 => return Err(failed(error)),
                 Err(error) => last = Some(error),
             }
@@ -204,6 +216,28 @@ impl Server {
         self.address
     }
 
+    /// Serves DNS over TLS too (RFC 7858), on an address of its own; port 853 is the usual one. The configuration
+    /// should offer the protocol `dot`.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address.
+    #[cfg(feature = "tls")]
+    pub async fn tls(
+        mut self,
+        address: SocketAddr,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<Self, BindError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
+        self.tls.push((listener, config));
+        Ok(self)
+    }
+
+    /// The addresses that are bound for TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.tls.iter().filter_map(|(listener, _)| listener.local_addr().ok())
+    }
+
     /// Serves until `shutdown` is ready; answers that are under way are still sent.
     pub async fn run(
         self,
@@ -218,13 +252,20 @@ impl Server {
         if let Err(error) = &workers {
             tracing::error!(address = %self.address, %error, "no thread for UDP");
         }
-        let streams = tokio::spawn(tcp::serve(self.tcp, handler, counters, started, stopped));
+        let mut streams = JoinSet::new();
+        #[cfg(feature = "tls")]
+        for (listener, config) in self.tls {
+            let layer = Layer::Tls(config.into());
+            let (handler, counters) = (Arc::clone(&handler), Arc::clone(&counters));
+            streams.spawn(tcp::serve(listener, layer, handler, counters, started, stopped.clone()));
+        }
+        streams.spawn(tcp::serve(self.tcp, Layer::Plain, handler, counters, started, stopped));
         shutdown.await;
         drop(stop);
         if let Ok(workers) = workers {
             workers.stop().await;
         }
-        let _ = streams.await;
+        while streams.join_next().await.is_some() {}
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::udp::outcome_of;
-use super::{Clock, Counters, Handled, Handler, since};
-use crate::{Frame, Outcome, Transport, first_frame, frame_length};
+use super::{Clock, Counters, Handled, Handler, Many, since};
+use crate::{Frame, Outcome, Rcode, Transport, first_frame, frame_length};
 
 /// How long a connection may take for its next whole query, and for taking our answers.
 pub const IDLE: Duration = Duration::from_secs(10);
@@ -20,6 +20,8 @@ pub const IDLE: Duration = Duration::from_secs(10);
 pub const PIPELINED_MAX: usize = 128;
 /// Octets read at a time, and all that an idle connection keeps.
 const READ_OCTETS: usize = 512;
+/// Octets of an answer of many messages that are gathered before they are written.
+const WRITE_OCTETS: usize = 1 << 16;
 
 /// Who is served, and with what.
 pub(super) struct Serving<'s, H> {
@@ -44,9 +46,10 @@ where
     let mut deadline = Instant::now() + IDLE;
     let mut reading = true;
     loop {
-        match connection.answer_all(&serving) {
+        let progress = connection.answer_all(&serving);
+        match progress {
             Progress::Nothing => {}
-            Progress::Some => deadline = Instant::now() + IDLE,
+            Progress::Some | Progress::Many(_) => deadline = Instant::now() + IDLE,
             // What is no query ends the conversation, once what was asked before it is answered.
             Progress::End => reading = false,
         }
@@ -57,6 +60,12 @@ where
             connection.out = Vec::new();
             deadline = Instant::now() + IDLE;
         }
+        if let Progress::Many(messages) = progress {
+            send_all(&mut stream, messages).await?;
+            deadline = Instant::now() + IDLE;
+            // What came behind the query that is answered now has not been looked at.
+            continue;
+        }
         if !reading && connection.waiting.is_empty() {
             return stream.shutdown().await;
         }
@@ -64,7 +73,7 @@ where
         tokio::select! {
             Some(answer) = connection.waiting.join_next(), if !connection.waiting.is_empty() => {
                 let answer = answer.ok().flatten();
-                serving.counters.count_stream(outcome_of(answer.as_deref()));
+                serving.counters.count_stream(serving.transport, outcome_of(answer.as_deref()));
                 if let Some(answer) = answer {
                     append(&mut connection.out, &answer)?;
                 }
@@ -86,10 +95,26 @@ async fn read_some(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) 
     stream.read_buf(buffer).await
 }
 
+/// Sends the messages of one answer, as fast as the client takes them.
+async fn send_all(stream: &mut (impl AsyncWrite + Unpin), messages: Many) -> io::Result<()> {
+    let mut out = Vec::new();
+    for message in messages {
+        append(&mut out, &message)?;
+        if out.len() >= WRITE_OCTETS {
+            timeout(IDLE, stream.write_all(&out)).await??;
+            out.clear();
+        }
+    }
+    timeout(IDLE, stream.write_all(&out)).await??;
+    timeout(IDLE, stream.flush()).await?
+}
+
 /// What looking at the buffer led to.
 enum Progress {
     Nothing,
     Some,
+    /// Some, and then a query whose answer has many messages.
+    Many(Many),
     End,
 }
 
@@ -119,13 +144,18 @@ impl Connection {
                 serving.handler.handle(message, serving.client, now, serving.transport, &mut answer);
             match handled {
                 Handled::Done(outcome) => {
-                    serving.counters.count_stream(outcome);
+                    serving.counters.count_stream(serving.transport, outcome);
                     if outcome == Outcome::Silent || append(&mut self.out, &answer).is_err() {
                         progress = Progress::End;
                         break;
                     }
                 }
                 Handled::Later(later) => drop(self.waiting.spawn(later)),
+                Handled::Many(messages) => {
+                    serving.counters.count_stream(serving.transport, Outcome::Answered(Rcode::NOERROR));
+                    progress = Progress::Many(messages);
+                    break;
+                }
             }
         }
         if taken == self.buffer.len() {

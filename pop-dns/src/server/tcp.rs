@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,10 +22,25 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// After a failed accept (out of descriptors, say) we wait before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a TLS handshake may take.
+#[cfg(feature = "tls")]
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
 type PerPrefix = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// What stands between a connection and its messages.
+#[derive(Clone)]
+pub(super) enum Layer {
+    /// Nothing.
+    Plain,
+    /// TLS (RFC 7858).
+    #[cfg(feature = "tls")]
+    Tls(tokio_rustls::TlsAcceptor),
+}
 
 pub(super) async fn serve<H: Handler>(
     listener: TcpListener,
+    layer: Layer,
     handler: Arc<H>,
     counters: Arc<Counters>,
     started: Clock,
@@ -49,14 +64,39 @@ pub(super) async fn serve<H: Handler>(
             continue;
         };
         let (handler, counters, stopped) = (Arc::clone(&handler), Arc::clone(&counters), stopped.clone());
+        let layer = layer.clone();
         connections.spawn(async move {
             let _place = place;
-            let _ = stream.set_nodelay(true);
-            let who = (peer.ip(), Transport::Tcp);
-            stream::serve_for(LIFETIME, stream, handler, counters, started, who, stopped).await;
+            connection(stream, peer.ip(), layer, handler, counters, started, stopped).await;
         });
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection for its lifetime.
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    client: IpAddr,
+    layer: Layer,
+    handler: Arc<H>,
+    counters: Arc<Counters>,
+    started: Clock,
+    stopped: watch::Receiver<()>,
+) {
+    let _ = stream.set_nodelay(true);
+    match layer {
+        Layer::Plain => {
+            let who = (client, Transport::Tcp);
+            stream::serve_for(LIFETIME, stream, handler, counters, started, who, stopped).await;
+        }
+        #[cfg(feature = "tls")]
+        Layer::Tls(acceptor) => {
+            let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let Ok(Ok(stream)) = handshake else { return };
+            let who = (client, Transport::Tls);
+            stream::serve_for(LIFETIME, stream, handler, counters, started, who, stopped).await;
+        }
+    }
 }
 
 /// A place among the connections of a prefix, given back when dropped.
