@@ -30,12 +30,18 @@ mod body;
 pub mod config;
 #[cfg(feature = "serve")]
 mod exchange;
+#[cfg(all(feature = "serve", feature = "ratelimit"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "serve", feature = "ratelimit"))))]
+pub mod guard;
 #[cfg(feature = "serve")]
 mod monitor;
 #[cfg(feature = "serve")]
 mod origin;
 #[cfg(feature = "serve")]
 mod pop;
+#[cfg(all(feature = "serve", feature = "ratelimit"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "serve", feature = "ratelimit"))))]
+pub mod rules;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(all(feature = "serve", feature = "dns"))]
@@ -68,3 +74,8 @@ pub use {
     monitor::Counts,
     pop::{Addresses, Answering, BuildError, Handle, Pop, PopBuilder, PopService, RunError},
 };
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "serve", feature = "cache", feature = "dns", feature = "ratelimit"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
