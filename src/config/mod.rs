@@ -4,11 +4,15 @@
 mod cache;
 #[cfg(feature = "tls")]
 mod certificates;
+#[cfg(feature = "config")]
+mod file;
 mod host;
 #[cfg(feature = "ratelimit")]
 mod limit;
 mod origin;
 mod settings;
+#[cfg(feature = "config")]
+mod unit;
 
 #[cfg(feature = "cache")]
 pub use cache::CachePolicy;
@@ -19,6 +23,15 @@ pub use host::{Host, PatternError};
 pub use limit::Limit;
 pub use origin::{HostField, Origin, OriginAddressError};
 pub use settings::{Framing, Methods, Preset, Settings};
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+pub use {
+    file::{
+        CacheSection, ConditionSection, FILE_OCTETS_MAX, FieldSection, File, FileError, GuardSection,
+        HostSection, LimitSection, Listen, PatternSection, PresetName, RuleSection, Tls, ZoneSection,
+    },
+    unit::{Block, Octets, Span, UnitError},
+};
 
 #[cfg(feature = "tls")]
 pub(crate) use certificates::provider;

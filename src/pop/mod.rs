@@ -2,6 +2,8 @@
 
 mod builder;
 mod error;
+#[cfg(feature = "config")]
+mod from_file;
 mod future;
 mod handle;
 mod hosts;

@@ -1,0 +1,334 @@
+//! A builder from a configuration file: each section becomes what the builder's methods take.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderName, Method, StatusCode};
+use pop_cache::http::Rules as CacheRules;
+use pop_dns::NameBuf;
+use pop_dns::zone::Zone;
+use pop_ratelimit::{Access, AccessList, Quota};
+
+use super::{Pop, PopBuilder};
+use crate::config::{
+    Block, CachePolicy, CacheSection, ConditionSection, File, FileError, GuardSection, Host, HostSection,
+    Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
+};
+use crate::guard::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, Guard, TrustedProxies};
+use crate::rules::{Action, Condition, Pattern, Rule, Rules};
+
+/// Memory of a cache whose file does not say.
+const CAPACITY_BYTES: u64 = 256 << 20;
+
+/// A section that cannot be used: where, and what was expected.
+type Problem = String;
+
+impl PopBuilder {
+    /// What `file` describes. Zones and certificates are read from beside `path`; errors call the file so.
+    ///
+    /// # Errors
+    /// [`FileError`] names the section that is wrong, or the zone file, its line and column.
+    pub fn from_file(file: &File, path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = path.as_ref();
+        build(file, path.parent().unwrap_or(Path::new(""))).map_err(|problem| FileError {
+            file: path.to_owned(),
+            line: 0,
+            column: 0,
+            problem,
+        })
+    }
+}
+
+fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
+    let name = if file.name.is_empty() { "pop" } else { &file.name };
+    let mut pop = match file.preset {
+        PresetName::Cdn => Pop::cdn(name),
+        PresetName::Security => Pop::security(name),
+        PresetName::Isp => Pop::isp(name),
+        PresetName::Cloud => Pop::cloud(name),
+    };
+    pop = file.listen.http.iter().fold(pop, |pop, &address| pop.http(address));
+    pop = https(pop, file, directory)?;
+    pop = dns(pop, file, directory)?;
+    if let Some(policy) = cache(&file.cache).map_err(at("cache"))? {
+        pop = pop.cache(policy);
+    }
+    if let Some(section) = &file.limit {
+        pop = pop.limit(Limit::per_client(quota(section).map_err(at("limit"))?));
+    }
+    pop = guard(pop, &file.guard).map_err(at("guard"))?;
+    let mut rules = if file.guard.baseline.unwrap_or(false) { Rules::baseline() } else { Rules::default() };
+    rules = rules
+        .then(file.rule.iter().map(rule).collect::<Result<Vec<_>, _>>()?)
+        .map_err(|error| error.to_string())?;
+    if !rules.is_empty() {
+        pop = pop.gate(rules);
+    }
+    for section in &file.host {
+        pop = pop.host_with(host(section).map_err(at(&format!("host {:?}", section.name)))?);
+    }
+    Ok(pop)
+}
+
+fn at(section: &str) -> impl Fn(Problem) -> Problem {
+    move |problem| format!("{section}: {problem}")
+}
+
+fn https(pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
+    use crate::config::Certificates;
+    if file.listen.https.is_empty() {
+        return Ok(pop);
+    }
+    let certificates = match (&file.tls.certificate, &file.tls.key) {
+        (Some(chain), Some(key)) => {
+            let names = file.host.iter().map(|host| host.name.clone()).filter(|name| name != "*");
+            Certificates::pem_files(names, directory.join(chain), directory.join(key))
+        }
+        (None, None) if !file.tls.self_signed.is_empty() => Certificates::self_signed(&file.tls.self_signed),
+        _ => return Err("tls: expected certificate and key, or self_signed".to_owned()),
+    };
+    let certificates = certificates.map_err(|error| format!("tls: {}", chain(&error)))?;
+    Ok(file.listen.https.iter().fold(pop, |pop, &address| pop.https(address, certificates.clone())))
+}
+
+fn dns(mut pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
+    match (file.listen.dns.is_empty(), file.zone.is_empty()) {
+        (true, true) => return Ok(pop),
+        (true, false) => return Err("zone: expected an address in listen.dns to answer on".to_owned()),
+        (false, true) => return Err("listen.dns: expected a zone to answer".to_owned()),
+        (false, false) => {}
+    }
+    // Every address answers every zone.
+    pop.dns.extend(&file.listen.dns);
+    for section in &file.zone {
+        pop.zones.push(zone(section, directory)?);
+    }
+    Ok(pop)
+}
+
+fn zone(section: &ZoneSection, directory: &Path) -> Result<Zone, Problem> {
+    let origin: NameBuf =
+        section.origin.parse().map_err(|error| format!("zone {:?}: origin: {error}", section.origin))?;
+    Zone::load(&directory.join(&section.file), origin).map_err(|error| chain(&error))
+}
+
+fn quota(section: &LimitSection) -> Result<Quota, Problem> {
+    let per = section.per.map_or(Duration::from_secs(1), |span| span.0);
+    let quota = Quota::new(section.rate, per).map_err(|error| error.to_string())?;
+    match section.burst {
+        Some(burst) => quota.try_burst(burst).map_err(|error| error.to_string()),
+        None => Ok(quota),
+    }
+}
+
+/// The policy of a section; `None` for an empty one, which leaves the preset's.
+fn cache(section: &CacheSection) -> Result<Option<CachePolicy>, Problem> {
+    if section.off {
+        return Ok(Some(CachePolicy::off()));
+    }
+    let names = |field: &str, names: &[String]| -> Result<Vec<HeaderName>, Problem> {
+        names
+            .iter()
+            .map(|name| name.parse().map_err(|_| format!("{field}: {name:?} is no field name")))
+            .collect()
+    };
+    let mut rules = CacheRules::default();
+    if let Some(targets) = &section.targets {
+        rules.targets = names("targets", targets)?;
+    }
+    rules.stale_if_error = section.stale_if_error.map_or(rules.stale_if_error, |span| span.0);
+    rules.stale_while_revalidate =
+        section.stale_while_revalidate.map_or(rules.stale_while_revalidate, |span| span.0);
+    let capacity = section.capacity.map_or(CAPACITY_BYTES, |octets| octets.0);
+    let mut policy = CachePolicy::capacity(capacity).rules(rules);
+    if let Some(fields) = &section.tag_fields {
+        let fields = names("tag_fields", fields)?;
+        policy = policy.with(move |builder| builder.tag_fields(fields.clone()));
+    }
+    if !section.ignore_query.is_empty() {
+        let ignored = section.ignore_query.clone();
+        policy = policy.with(move |builder| {
+            let ignored = ignored.clone();
+            builder.keep_query(move |name| !ignored.iter().any(|pattern| names_match(pattern, name)))
+        });
+    }
+    if !section.bypass.is_empty() {
+        let prefixes = section.bypass.clone();
+        policy = policy.with(move |builder| {
+            let prefixes = prefixes.clone();
+            builder.bypass(move |head| prefixes.iter().any(|prefix| head.uri.path().starts_with(prefix)))
+        });
+    }
+    Ok(Some(policy))
+}
+
+/// `utm_*` stands for every name that begins so.
+fn names_match(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
+fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Problem> {
+    let pair = |block: &Block| (block.0, block.1);
+    if !section.trusted_proxies.is_empty() {
+        let proxies = TrustedProxies::new(section.trusted_proxies.iter().map(pair));
+        let proxies = proxies.map_err(|error| format!("trusted_proxies: {error}"))?;
+        pop = pop.identify(move |peer, headers| proxies.client(peer, headers));
+    }
+    let allow = section.allow.iter().map(|block| (pair(block), Access::Allow));
+    let deny = section.deny.iter().map(|block| (pair(block), Access::Deny));
+    let list = AccessList::new(allow.chain(deny)).map_err(|error| error.to_string())?;
+    let bounds = ConnectionBounds::new(
+        section.connections_max.unwrap_or(CONNECTIONS_MAX),
+        section.connections_per_network.unwrap_or(CONNECTIONS_PER_NETWORK_MAX),
+    );
+    Ok(pop.gate(Guard::new().access(list).connections(bounds)))
+}
+
+fn host(section: &HostSection) -> Result<Host, Problem> {
+    let parse = |url: &String| Origin::from_url(url).map_err(|error| format!("origin {url:?}: {error}"));
+    let (first, rest) = section.origin.split_first().ok_or("origin: expected at least one URL")?;
+    let scheme = |url: &str| url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let mut origin = parse(first)?;
+    for url in rest {
+        parse(url)?;
+        if scheme(url) != scheme(first) {
+            return Err(format!("origin {url:?}: expected the scheme of {first:?}"));
+        }
+        let backend = url.split_once("://").map_or("", |(_, backend)| backend);
+        origin = origin.backend(backend.trim_end_matches('/'));
+    }
+    let mut host = Host::new(&section.name).origin(origin);
+    if let Some(path) = &section.path {
+        host = host.path_prefix(path);
+    }
+    if let Some(policy) = section.cache.as_ref().map(cache).transpose().map_err(at("cache"))?.flatten() {
+        host = host.cache(policy);
+    }
+    if let Some(limit) = &section.limit {
+        host = host.limit(Limit::per_client(quota(limit).map_err(at("limit"))?));
+    }
+    Ok(host)
+}
+
+fn rule(section: &RuleSection) -> Result<Rule, Problem> {
+    let at = |problem: Problem| format!("rule {:?}: {problem}", section.name);
+    let mut actions = Vec::new();
+    if let Some(status) = section.deny {
+        let status = StatusCode::from_u16(status).ok().filter(|status| status.is_client_error());
+        actions
+            .push(Action::Deny(status.ok_or_else(|| at("deny: expected a status from 400 to 499".into()))?));
+    }
+    if let Some(limit) = &section.limit {
+        actions.push(Action::limit(quota(limit).map_err(|problem| at(format!("limit: {problem}")))?));
+    }
+    if section.count {
+        actions.push(Action::Count);
+    }
+    if section.pass {
+        actions.push(Action::Pass);
+    }
+    let (Some(action), true) = (actions.pop(), actions.is_empty()) else {
+        return Err(at("expected exactly one of deny, limit, count and pass".into()));
+    };
+    let rule = Rule::new(&section.name, condition(&section.when).map_err(at)?, action);
+    match &section.unless {
+        Some(exception) => Ok(rule.unless(condition(exception).map_err(at)?)),
+        None => Ok(rule),
+    }
+}
+
+fn condition(section: &ConditionSection) -> Result<Condition, Problem> {
+    let mut condition = Condition::new();
+    for method in &section.method {
+        let method: Method = method.parse().map_err(|_| format!("method: {method:?} is no method"))?;
+        condition = condition.method(method);
+    }
+    for block in &section.client {
+        condition = condition.client((block.0, block.1)).map_err(|error| error.to_string())?;
+    }
+    if let Some(host) = &section.host {
+        condition = condition.host(pattern(host));
+    }
+    if let Some(path) = &section.path {
+        condition = condition.path(pattern(path));
+    }
+    if let Some(query) = &section.query {
+        condition = condition.query(pattern(query));
+    }
+    if let Some(octets) = section.length_above {
+        condition = condition.length_above(octets.0);
+    }
+    if let Some(field) = &section.field {
+        let name: HeaderName =
+            field.name.parse().map_err(|_| format!("field: {:?} is no field name", field.name))?;
+        condition = match (&field.value, field.absent) {
+            (Some(_), true) => return Err(format!("field {name}: expected value or absent, found both")),
+            (Some(value), false) => condition.field(name, pattern(value)),
+            (None, true) => condition.field_absent(name),
+            (None, false) => condition.field_present(name),
+        };
+    }
+    Ok(condition)
+}
+
+fn pattern(section: &PatternSection) -> Pattern {
+    match section {
+        PatternSection::Is(text) => Pattern::is(text.as_str()),
+        PatternSection::StartsWith(text) => Pattern::starts_with(text.as_str()),
+        PatternSection::EndsWith(text) => Pattern::ends_with(text.as_str()),
+        PatternSection::Contains(text) => Pattern::contains(text.as_str()),
+    }
+}
+
+/// An error with all that lies beneath it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let error = File::parse(text, "pop.toml")
+            .and_then(|file| PopBuilder::from_file(&file, "pop.toml"))
+            .expect_err("it is wrong")
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_whole_file_becomes_a_pop() {
+        let text = include_str!("../../examples/pop-edge.toml");
+        let file = File::parse(text, "pop-edge.toml").expect("it parses");
+        PopBuilder::from_file(&file, "examples/pop-edge.toml")
+            .expect("it describes a PoP")
+            .build()
+            .expect("it builds");
+    }
+
+    #[test]
+    fn problems_name_their_section() {
+        check(
+            "[[host]]\nname = \"a\"\norigin = []\n",
+            "pop.toml: host \"a\": origin: expected at least one URL",
+        );
+        check("[[host]]\nname = \"a\"\norigin = [\"ftp://x\"]\n", "expected http:// or https://");
+        check("[limit]\nrate = 9999999999999\n", "limit: rate of 9999999999999");
+        check("[listen]\ndns = [\"127.0.0.1:53\"]\n", "listen.dns: expected a zone");
+        check("[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n", "rule \"r\": expected exactly one of");
+        check("[[rule]]\nname = \"r\"\ndeny = 200\n", "expected a status from 400 to 499");
+        check("[cache]\ntargets = [\"not a field\"]\n", "cache: targets: \"not a field\" is no field name");
+        check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
+    }
+}
