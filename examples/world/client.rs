@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 /// No single step of the demo takes longer; one that does has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One fetch, as the client saw it.
 #[derive(Debug)]
@@ -40,22 +40,30 @@ pub fn source(city: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 18, third, 1))
 }
 
+/// The source address of one of a crowd of clients in a city.
+pub fn member(city: usize, member: usize) -> IpAddr {
+    let octet = |number: usize| u8::try_from(number).expect("crowds are small");
+    IpAddr::V4(Ipv4Addr::new(127, 19, octet(city), octet(member + 1)))
+}
+
 /// Fetches `http://host/path` from `server`, which is `rtt` away: one round trip to connect, one to ask.
 ///
 /// # Errors
 /// Whatever the connection met; a step that takes over five seconds is `TimedOut`.
 pub async fn get(
-    source: IpAddr,
+    source: Option<IpAddr>,
     server: SocketAddr,
     host: &str,
     path: &str,
     rtt: Duration,
 ) -> io::Result<Fetched> {
-    timeout(PATIENCE, fetch(source, server, host, path, rtt)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    timeout(PATIENCE, fetch(source, server, host, path, rtt))
+        .await
+        .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn fetch(
-    source: IpAddr,
+    source: Option<IpAddr>,
     server: SocketAddr,
     host: &str,
     path: &str,
@@ -64,7 +72,9 @@ async fn fetch(
     let started = Instant::now();
     tokio::time::sleep(rtt).await;
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::new(source, 0))?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
     let stream = socket.connect(server).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
@@ -80,7 +90,8 @@ async fn fetch(
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let elapsed = started.elapsed();
     driver.abort();
-    let cache_status = head.headers.get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let cache_status =
+        head.headers.get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(Fetched {
         status: head.status,
         cache_status: cache_status.to_owned(),

@@ -46,6 +46,16 @@ impl City {
     }
 }
 
+/// The great-circle distance of two places (latitude, longitude), in kilometres: what a map without measurements
+/// goes by.
+pub fn distance_km(from: (f64, f64), to: (f64, f64)) -> f64 {
+    let (north, south) = (from.0.to_radians(), to.0.to_radians());
+    let across = (to.1 - from.1).to_radians();
+    let half =
+        ((south - north) / 2.0).sin().powi(2) + north.cos() * south.cos() * (across / 2.0).sin().powi(2);
+    2.0 * 6371.0 * half.sqrt().asin()
+}
+
 /// The client subnet of city `index`: 198.18.0.0/15 is reserved for benchmarks (RFC 2544), so these addresses
 /// are nobody's.
 pub fn client_subnet(index: usize) -> (IpAddr, u8) {

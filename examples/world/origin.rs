@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Origin {
     ///
     /// # Errors
     /// When an address cannot be bound; the error names it.
-    pub async fn start(address: std::net::IpAddr) -> io::Result<Self> {
+    pub async fn start(address: IpAddr) -> io::Result<Self> {
         let mut origin = Self { addresses: Vec::new(), fetches: Arc::default(), servers: JoinSet::new() };
         for index in 0..=POPS.len() {
             let listener = bind(SocketAddr::new(address, 0)).await?;
@@ -106,9 +106,9 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024).map_err(named)
 }
 
-/// The default address, or an explanation where loopback has only one.
-pub fn address() -> std::net::IpAddr {
-    ORIGIN_ADDRESS
+/// The origin's own address, or the one that loopback has.
+pub fn address(own_addresses: bool) -> IpAddr {
+    if own_addresses { ORIGIN_ADDRESS } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
 }
 
 async fn answer(

@@ -45,10 +45,6 @@ impl Timeline {
         Self { started: Instant::now(), style, colour, events: 0, failed: Vec::new() }
     }
 
-    pub fn style(&self) -> Style {
-        self.style
-    }
-
     /// A heading: what the next events are about.
     pub fn act(&mut self, title: &str) {
         match self.style {
