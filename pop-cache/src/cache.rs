@@ -1,4 +1,4 @@
-//! The cache: a lock-free index under one strict bound.
+//! The cache: what its users call.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,21 +7,18 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::RandomState;
-use crossbeam_epoch::{self as epoch, Guard};
-
-use crate::entry::{Entry, EntryOptions};
+use crate::builder::Builder;
+use crate::entry::{EntryOptions, Extra};
 use crate::flight::Flights;
-use crate::index::Index;
-use crate::stats::{Counters, Stats};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::index::Found;
+use crate::memory::kind;
+use crate::policy;
+use crate::stats::Stats;
+use crate::store::{RemovalCause, Store, Terms, Weigher};
+use crate::stripe::Count;
+use crate::sync::Ordering;
+use crate::table::WORDS;
 use crate::{Timestamp, now};
-
-/// How many slots one insert may look at for victims, times the slots: twice round cools every entry, three times
-/// finds one to evict whatever the others do.
-const ROUNDS_MAX: usize = 4;
-/// The largest number of entries that the index is laid out for.
-const ENTRIES_MAX: usize = 1 << 28;
 
 /// A lock-free cache, bounded by weight.
 ///
@@ -62,20 +59,11 @@ impl<K, V> fmt::Debug for Cache<K, V> {
     }
 }
 
-type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
-
-struct Shared<K, V> {
-    index: Index<K, V>,
-    hasher: RandomState,
-    capacity: AtomicU64,
-    /// Reserved weight: of what is visible, and of what is about to be.
-    weight: AtomicU64,
-    /// Where the search for victims goes on.
-    hand: AtomicUsize,
-    weigher: Weigher<K, V>,
-    time_to_live: Option<Duration>,
-    counters: Counters,
-    flights: Flights<V>,
+pub(crate) struct Shared<K, V> {
+    pub(crate) store: Store<K, V>,
+    pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) flights: Flights<V>,
 }
 
 /// An entry that was not taken in, handed back.
@@ -108,85 +96,54 @@ impl<K, V> fmt::Display for Refused<K, V> {
 
 impl<K, V> std::error::Error for Refused<K, V> {}
 
-/// Settings of a [`Cache`].
-pub struct Builder<K, V> {
-    capacity: u64,
-    entries: Option<usize>,
-    weigher: Weigher<K, V>,
-    time_to_live: Option<Duration>,
-}
-
-impl<K, V> fmt::Debug for Builder<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("capacity", &self.capacity)
-            .field("entries", &self.entries)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, V> {
-    /// How many entries to lay the index out for; by default the capacity, but at most 65,536. More entries than
-    /// that find no place and push each other out; fewer waste eleven bytes each.
-    #[must_use]
-    pub fn entries(mut self, entries: usize) -> Self {
-        self.entries = Some(entries.min(ENTRIES_MAX));
-        self
-    }
-
-    /// What an entry weighs; by default 1. A weigher that panics leaves the cache as it was.
-    #[must_use]
-    pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigher = Box::new(weigher);
-        self
-    }
-
-    /// How long an entry lives unless it says otherwise; by default for ever.
-    #[must_use]
-    pub fn time_to_live(mut self, lifetime: Duration) -> Self {
-        self.time_to_live = Some(lifetime);
-        self
-    }
-
-    /// The cache.
-    #[must_use]
-    pub fn build(self) -> Cache<K, V> {
-        let by_capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX).min(1 << 16);
-        let index = Index::new(self.entries.unwrap_or(by_capacity));
-        Cache {
-            shared: Arc::new(Shared {
-                index,
-                hasher: RandomState::new(),
-                capacity: AtomicU64::new(self.capacity),
-                weight: AtomicU64::new(0),
-                hand: AtomicUsize::new(0),
-                weigher: self.weigher,
-                time_to_live: self.time_to_live,
-                counters: Counters::default(),
-                flights: Flights::default(),
-            }),
-        }
-    }
-}
-
 impl<K, V> Cache<K, V> {
+    pub(crate) fn of(shared: Arc<Shared<K, V>>) -> Self {
+        Self { shared }
+    }
+
     /// The most that all entries may weigh together.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.shared.capacity.load(Ordering::Relaxed)
+        self.shared.store.weight.capacity()
     }
 
-    /// What all entries weigh now, those included that are about to become visible. Never above the capacity,
+    /// What all entries weigh now. Together with [`retired_weight`](Self::retired_weight) never above the capacity,
     /// but while a [`resize`](Self::resize) downwards is under way.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.shared.weight.load(Ordering::Relaxed)
+        self.shared.store.visible_weight()
+    }
+
+    /// What entries weigh that are out of the cache but not dropped yet: still borrowed by a [`Ref`], or on their
+    /// way to make room. It counts against the capacity.
+    #[must_use]
+    pub fn retired_weight(&self) -> u64 {
+        let retired = self.shared.store.stripes.iter().map(|stripe| stripe.retired.load(Ordering::Relaxed));
+        retired.fold(0, u64::saturating_add)
+    }
+
+    /// How many entries there are, those included whose time is over and that nobody has met since.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.stats().entries()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.counters.read()
+        Stats::read(&self.shared.store.stripes)
+    }
+
+    /// Drops what is out of the cache and borrowed by nobody. The cache does so by itself when it needs the room; this
+    /// is for who wants the memory back, or the values dropped, now.
+    pub fn reclaim(&self) {
+        self.shared.store.reclaim();
     }
 }
 
@@ -194,16 +151,17 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     /// Settings for a cache of this capacity, in units of the weigher: entries by default.
     #[must_use]
     pub fn builder(capacity: u64) -> Builder<K, V> {
-        Builder { capacity, entries: None, weigher: Box::new(|_, _| 1), time_to_live: None }
+        Builder::new(capacity)
     }
 
     /// A copy of the value. Reads the clock only if the entry has a deadline.
+    #[inline]
     pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         V: Clone,
     {
-        self.get_with(key, None)
+        self.look_up(key, None).map(|found| found.value().clone())
     }
 
     /// [`get`](Self::get) with the caller's clock, which must be the one that the entries were inserted by.
@@ -212,36 +170,34 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         K: Borrow<Q>,
         V: Clone,
     {
-        self.get_with(key, Some(now))
+        self.look_up(key, Some(now)).map(|found| found.value().clone())
     }
 
-    /// The value by reference, without copying it. The entry's memory is kept while the reference lives, so hold
-    /// it briefly.
+    /// The value by reference, without copying it. The entry's memory is kept while the reference lives, and counts
+    /// against the capacity even if the entry goes, so hold it briefly.
     pub fn get_ref<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Ref<'_, K, V>>
     where
         K: Borrow<Q>,
     {
-        let hash = self.shared.hasher.hash_one(key);
-        let guard = epoch::pin();
-        let entry = self.shared.find(hash, key, None, &guard)?;
-        entry.warm();
-        let entry = std::ptr::from_ref(entry);
-        Some(Ref { entry, _guard: guard, cache: std::marker::PhantomData })
+        self.look_up(key, None).map(|found| Ref { found })
     }
 
-    fn get_with<Q: Hash + Eq + ?Sized>(&self, key: &Q, now: Option<Timestamp>) -> Option<V>
+    /// A look-up that counts, for the policy and for the statistics.
+    #[inline]
+    fn look_up<Q: Hash + Eq + ?Sized>(&self, key: &Q, at: Option<Timestamp>) -> Option<Found<'_, K, V>>
     where
         K: Borrow<Q>,
-        V: Clone,
     {
-        let hash = self.shared.hasher.hash_one(key);
-        let guard = epoch::pin();
-        let found = self.shared.find(hash, key, now, &guard);
-        self.shared.counters.looked_up(hash, found.is_some());
-        found.map(|entry| {
-            entry.warm();
-            entry.value.clone()
-        })
+        let found = self.shared.find(key, at);
+        let own = self.shared.store.stripes.own();
+        match &found {
+            Some(found) => {
+                policy::hit(found.slot);
+                own.count(Count::Hits, 1);
+            }
+            None => own.count(Count::Misses, 1),
+        }
+        found
     }
 
     /// Whether a live entry has this key; counts as no look-up.
@@ -249,17 +205,16 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     where
         K: Borrow<Q>,
     {
-        let hash = self.shared.hasher.hash_one(key);
-        self.shared.find(hash, key, None, &epoch::pin()).is_some()
+        self.shared.find(key, None).is_some()
     }
 
     /// Takes an entry in, with the builder's weigher and lifetime, and evicts others until it fits.
     ///
     /// # Errors
-    /// [`Refused`] hands it back if it weighs more than the capacity, or if writers on other threads took the room
-    /// that was made for it for too long.
+    /// [`Refused`] hands it back if it weighs more than the capacity, or if the room can't be had because readers hold
+    /// what is gone, or other inserts what is reserved.
     pub fn insert(&self, key: K, value: V) -> Result<(), Refused<K, V>> {
-        self.insert_entry(key, value, EntryOptions::default())
+        self.insert_entry_with(key, value, EntryOptions::default(), None)
     }
 
     /// [`insert`](Self::insert) with what differs for this entry.
@@ -292,22 +247,27 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         at: Option<Timestamp>,
     ) -> Result<(), Refused<K, V>> {
         let shared = &*self.shared;
-        let weight = options.weight.unwrap_or_else(|| (shared.weigher)(&key, &value));
-        let hash = shared.hasher.hash_one(&key);
-        let guard = epoch::pin();
-        if !shared.reserve(weight, &guard) {
-            shared.counters.refused();
-            return Err(Refused { key, value, weight, capacity: self.capacity() });
-        }
-        let lifetime = options.time_to_live.or(shared.time_to_live);
-        let deadline = lifetime.map(|lifetime| at.unwrap_or_else(now).saturating_add(lifetime));
-        let entry = Entry::new(hash, key, value, weight, deadline, options.tags.into());
-        shared.index.insert(entry, &guard, |old, same_key| {
-            shared.release(old.weight);
-            if same_key { shared.counters.replaced() } else { shared.counters.evicted() }
-        });
-        shared.counters.inserted();
-        Ok(())
+        let own = shared.store.stripes.own();
+        let terms = shared.terms(&key, &value, options, at);
+        let hash = shared.store.hash(&key);
+        let (weight, capacity) = (terms.weight, self.capacity());
+        let reserved = weight <= capacity && shared.store.reserve(own, weight);
+        let refused = if reserved {
+            match shared.store.insert(own, hash, key, value, terms) {
+                Ok(()) => {
+                    shared.store.refill(own);
+                    return Ok(());
+                }
+                Err((key, value)) => {
+                    shared.store.give_back(own.stripe, weight);
+                    Refused { key, value, weight, capacity }
+                }
+            }
+        } else {
+            Refused { key, value, weight, capacity }
+        };
+        own.count(Count::Refused, 1);
+        Err(refused)
     }
 
     /// Takes the entry out and returns a copy of its value, expired or not.
@@ -316,31 +276,29 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         K: Borrow<Q>,
         V: Clone,
     {
-        let hash = self.shared.hasher.hash_one(key);
-        let guard = epoch::pin();
-        let mut value = None;
-        self.shared.index.remove(
-            hash,
-            |own| own.borrow() == key,
-            &guard,
-            |old| {
-                self.shared.release(old.weight);
-                self.shared.counters.removed();
-                value.get_or_insert_with(|| old.value.clone());
-            },
-        );
-        value
+        let store = &self.shared.store;
+        let own = store.stripes.own();
+        let hash = store.hash(key);
+        loop {
+            let found = store.index.find(hash, key)?;
+            if store.remove_found(own, &found, RemovalCause::Explicit) {
+                let value = found.value().clone();
+                drop(found);
+                store.settle_removal(own);
+                return Some(value);
+            }
+        }
     }
 
-    /// Takes out every entry for which `goes` holds, and says how many that were. One look at each slot; entries
+    /// Takes out every entry for which `goes` holds, and says how many that were. One look at each entry; those
     /// that come meanwhile may be missed. A predicate that panics leaves the rest as it was.
     pub fn invalidate_if(&self, goes: impl Fn(&K, &V) -> bool) -> usize {
-        self.sweep(|entry| goes(&entry.key, &entry.value))
+        self.sweep(|found| goes(found.key(), found.value()))
     }
 
     /// Takes out every entry with this tag, and says how many that were.
     pub fn invalidate_tag(&self, tag: u64) -> usize {
-        self.sweep(|entry| entry.tags.contains(&tag))
+        self.sweep(|found| self.shared.has_tag(found, tag))
     }
 
     /// Takes out every entry, and says how many that were.
@@ -351,42 +309,17 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     /// Calls `visit` with every live entry, in no order. Entries that come meanwhile may be missed.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         let now = now();
-        for position in 0..self.shared.index.slots() {
-            let look = |entry: &Entry<K, V>| {
-                if !entry.is_expired(now) {
-                    visit(&entry.key, &entry.value);
-                }
-                false
-            };
-            self.shared.index.visit(position, &epoch::pin(), look, |_| ());
-        }
-    }
-
-    /// How many entries there are, expired ones included. Looks at every slot.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let mut entries = 0;
-        self.for_each(|_, _| entries += 1);
-        entries
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.walk(|found| {
+            if !self.shared.is_expired(found, Some(now)) {
+                visit(found.key(), found.value());
+            }
+        });
     }
 
     /// Changes the capacity; downwards it evicts until what is left fits.
     pub fn resize(&self, capacity: u64) {
-        self.shared.capacity.store(capacity, Ordering::Relaxed);
-        let guard = epoch::pin();
-        let rounds = self.shared.index.slots() * ROUNDS_MAX;
-        for _ in 0..rounds {
-            if self.weight() <= capacity {
-                return;
-            }
-            self.shared.evict_one_step(&guard);
-        }
+        self.shared.store.weight.resize(capacity);
+        self.shared.store.shrink();
     }
 
     /// The value, from the cache or from `load`; one load at a time for a key, the others wait for its result. If
@@ -402,10 +335,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     where
         V: Clone,
     {
-        let hash = self.shared.hasher.hash_one(&key);
         if let Some(value) = self.get(&key) {
             return Ok(value);
         }
+        let hash = self.shared.store.hasher.hash_one(&key);
         self.shared.flights.run(hash, || self.get(&key), || load(&key)).inspect(|value| {
             // An entry too heavy for the cache is still the caller's value.
             let _ = self.insert(key, value.clone());
@@ -423,114 +356,114 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         E: Clone + Send + Sync + 'static,
         F: Future<Output = Result<V, E>>,
     {
-        let hash = self.shared.hasher.hash_one(&key);
         if let Some(value) = self.get(&key) {
             return Ok(value);
         }
+        let hash = self.shared.store.hasher.hash_one(&key);
         let value = self.shared.flights.run_async(hash, || self.get(&key), || fetch(&key)).await?;
         let _ = self.insert(key, value.clone());
         Ok(value)
     }
 
-    fn sweep(&self, goes: impl Fn(&Entry<K, V>) -> bool) -> usize {
-        let mut gone = 0;
-        for position in 0..self.shared.index.slots() {
-            let guard = epoch::pin();
-            self.shared.index.visit(position, &guard, &goes, |old| {
-                self.shared.release(old.weight);
-                self.shared.counters.removed();
-                gone += 1;
-            });
+    /// Looks at every entry once.
+    fn walk(&self, mut visit: impl FnMut(&Found<'_, K, V>)) {
+        let index = &self.shared.store.index;
+        let (mut place, mut buckets) = (0, index.buckets());
+        while place < buckets {
+            for word in 0..WORDS {
+                if let Some(found) = index.entry_at(place, word) {
+                    visit(&found);
+                }
+            }
+            place += 1;
+            // A table that has grown meanwhile has the same order.
+            let now = index.buckets();
+            place *= now / buckets;
+            buckets = now;
         }
+    }
+
+    fn sweep(&self, goes: impl Fn(&Found<'_, K, V>) -> bool) -> usize {
+        let store = &self.shared.store;
+        let own = store.stripes.own();
+        let mut gone = 0;
+        self.walk(|found| {
+            if goes(found) && store.remove_found(own, found, RemovalCause::Explicit) {
+                gone += 1;
+            }
+        });
+        store.settle_removal(own);
         gone
     }
 }
 
-impl<K: 'static, V: 'static> Shared<K, V> {
-    fn find<'g, Q: Eq + ?Sized>(
-        &self,
-        hash: u64,
-        key: &Q,
-        at: Option<Timestamp>,
-        guard: &'g Guard,
-    ) -> Option<&'g Entry<K, V>>
+impl<K: Hash + Eq, V> Shared<K, V> {
+    /// The live entry with this key.
+    #[inline]
+    fn find<Q: Hash + Eq + ?Sized>(&self, key: &Q, at: Option<Timestamp>) -> Option<Found<'_, K, V>>
     where
         K: Borrow<Q>,
     {
-        let entry = self.index.get(hash, |own| own.borrow() == key, guard)?;
-        if entry.deadline.is_some() && entry.is_expired(at.unwrap_or_else(now)) {
+        let found = self.store.index.find(self.store.hash(key), key)?;
+        if self.is_expired(&found, at) {
+            self.store.remove_found(self.store.stripes.own(), &found, RemovalCause::Expired);
             return None;
         }
-        Some(entry)
+        Some(found)
     }
 
-    /// Makes room for `weight` and takes it. False if it cannot be had.
-    fn reserve(&self, weight: u64, guard: &Guard) -> bool {
-        let mut steps = self.index.slots() * ROUNDS_MAX;
-        // Relaxed: the sum is all there is to this word, nothing is published by it.
-        let mut current = self.weight.load(Ordering::Relaxed);
-        loop {
-            let capacity = self.capacity.load(Ordering::Relaxed);
-            if weight > capacity {
-                return false;
-            }
-            if current > capacity - weight {
-                if steps == 0 {
-                    return false;
-                }
-                steps -= 1;
-                self.evict_one_step(guard);
-                current = self.weight.load(Ordering::Relaxed);
-                continue;
-            }
-            match self.weight.compare_exchange_weak(
-                current,
-                current + weight,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(other) => current = other,
-            }
+    /// What an entry comes in with.
+    fn terms(&self, key: &K, value: &V, options: EntryOptions, at: Option<Timestamp>) -> Terms {
+        let weigh = || self.weigher.as_ref().map_or(1, |weigher| weigher(key, value));
+        let lifetime = options.time_to_live.or(self.time_to_live);
+        let extra = (!options.tags.is_empty()).then(|| Box::new(Extra { tags: options.tags.into() }));
+        Terms {
+            weight: options.weight.unwrap_or_else(weigh).max(1),
+            deadline: lifetime.map(|lifetime| at.unwrap_or_else(now).saturating_add(lifetime)),
+            extra,
         }
-    }
-
-    fn release(&self, weight: u64) {
-        let before = self.weight.fetch_sub(weight, Ordering::Relaxed);
-        debug_assert!(before >= weight, "released more than was reserved");
-    }
-
-    /// Looks at one slot: an expired or cold entry goes, a warm one cools.
-    fn evict_one_step(&self, guard: &Guard) {
-        let position = self.hand.fetch_add(1, Ordering::Relaxed);
-        let now = now();
-        self.index.visit(
-            position,
-            guard,
-            |entry| entry.is_expired(now) || entry.cool(),
-            |old| {
-                self.release(old.weight);
-                if old.is_expired(now) { self.counters.expired() } else { self.counters.evicted() }
-            },
-        );
     }
 }
 
-/// A value borrowed from the cache.
+impl<K, V> Shared<K, V> {
+    #[inline]
+    fn is_expired(&self, found: &Found<'_, K, V>, at: Option<Timestamp>) -> bool {
+        let kind = found.slot.kind.load(Ordering::Relaxed);
+        kind & kind::DEADLINE != 0
+            && self
+                .store
+                .deadline_of(found.handle, kind)
+                .is_some_and(|deadline| deadline <= at.unwrap_or_else(now))
+    }
+
+    #[allow(unsafe_code)]
+    fn has_tag(&self, found: &Found<'_, K, V>, tag: u64) -> bool {
+        found.slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0
+            // SAFETY: an entry that was found stays occupied, and is marked.
+            && unsafe { self.store.index.slab.extra(found.handle) }.tags.contains(&tag)
+    }
+}
+
+/// A value borrowed from the cache. It stays on its thread.
+#[must_use]
 pub struct Ref<'c, K, V> {
-    entry: *const Entry<K, V>,
-    _guard: Guard,
-    cache: std::marker::PhantomData<&'c Cache<K, V>>,
+    found: Found<'c, K, V>,
+}
+
+impl<K, V> Ref<'_, K, V> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        self.found.key()
+    }
 }
 
 impl<K, V> std::ops::Deref for Ref<'_, K, V> {
     type Target = V;
 
-    #[allow(unsafe_code)]
+    #[inline]
     fn deref(&self) -> &V {
-        // SAFETY: the entry was in the index when our guard was pinned, so it is destroyed at the earliest when the
-        // guard goes, which it does with us.
-        unsafe { &(*self.entry).value }
+        self.found.value()
     }
 }
 

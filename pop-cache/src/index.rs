@@ -1,233 +1,653 @@
-//! The index: an array of small sets of atomic pointers, lock-free on every path.
+//! The index: which entry is in the cache, lock-free on every path.
+//!
+//! An entry is in the cache while an `OCCUPIED` word of the newest table holds its handle. At most one such word at any
+//! time holds an entry with a given key, and it stays where it is until the entry goes or the bucket is handed over
+//! to a larger table ([`table`](crate::table)). So:
 //!
 //! ```text
-//! get(key)    : the key's set, slots from low to high, first match wins
-//! insert(key) : found in slot i   → swap i
-//!               not found         → take an empty slot, or the coldest of the set; then look again:
-//!                                   of two slots with one key the lower one stays
-//! remove(key) : every slot with the key
+//! get    : in the key's buckets, a word with its tag: announce the slot, read the word again, compare the key
+//! insert : the key is there: swap its word for ours
+//!          it is not:
+//!            1. write our word into a vacant one, marked tentative: nobody finds it yet
+//!            2. look through the key's buckets:
+//!               the entry is there by now      → take ours back, and swap
+//!               another tentative one, higher  → take it away: its insert finds itself replaced
+//!               another tentative one, lower   → take ours back: we were replaced at once
+//!            3. remove the mark
+//! remove : swap the word for a vacant one
 //! ```
 //!
-//! Linearisation: a get at the load of the pointer it returns; an insert at the swap, or, if a concurrent insert of
-//! the same key stands in a lower slot, just before that one; a remove at its last swap. Progress: a failed
-//! compare-and-swap means that another operation on this set succeeded. Reclamation: crossbeam's epochs (Fraser,
-//! 2004), so a pointer that was read stays valid while the reader is pinned, and no address is used again under
-//! its eyes (no ABA).
+//! Two inserts of one key in different places can't both reach step 3: the one that wrote its word later looked later,
+//! and saw the other (Purcell and Harris, "Non-blocking hashtables with open addressing", 2005, have this idea).
+//! An insert that finds a tentative word before it has written its own takes over that place, so a stalled one stops
+//! nobody.
+//!
+//! **Linearisation.** A get that finds something: where it reads the word again. A get that finds nothing: at an
+//! instant between its first read and its last, since an entry that was there all the time stays in one word. An
+//! insert: where its word appears without the mark, by the swap or by step 3; one that was replaced before, just
+//! before the one that replaced it, and its entry was then never visible. A remove: at its swap.
+//!
+//! **Progress.** A compare-and-swap fails because the word changed: another operation took effect, or an insert of the
+//! same key wrote or took back its tentative word, which each does a bounded number of times. Handing over is done by
+//! whoever meets it. Nobody waits.
+//!
+//! **Reclamation.** Whoever takes a word out of the table owns the entry, and retires its slot; the slot is reused when
+//! no thread announces it ([`hazard`](crate::hazard)). A word that was read again under the announcement can
+//! therefore not come back with another entry in it before the announcement goes: no ABA. Frozen words are
+//! never trusted, since what they say may be long gone in the successor.
 #![allow(unsafe_code)]
 
-use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
+use core::borrow::Borrow;
+use core::ptr;
 
-use crate::entry::Entry;
-use crate::sync::Ordering;
+use crate::hazard::{Announced, Hazard};
+use crate::memory::{Slab, Slot};
+use crate::sync::{AtomicPtr, Ordering, after_write};
+use crate::table::{
+    CARRY, CARRY_ONE, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS, handle_of,
+};
 
-/// Slots in a set: one cache line of pointers.
-pub(crate) const SLOTS: usize = 8;
+/// Buckets of an old table that an insert hands over while a larger one takes its place.
+const HAND_OVERS: usize = 4;
 
-#[repr(align(64))]
-struct Set<K, V>([Atomic<Entry<K, V>>; SLOTS]);
-
-/// Sets of entries.
+/// Entries, and where they are.
 pub(crate) struct Index<K, V> {
-    sets: Box<[Set<K, V>]>,
+    pub(crate) slab: Slab<K, V>,
+    root: AtomicPtr<Table>,
+    /// Tables that were replaced, until nobody announces them.
+    retired: AtomicPtr<Table>,
 }
 
-/// An entry that was taken out, valid while the guard lives.
-pub(crate) type Taken<'g, K, V> = &'g Entry<K, V>;
+// SAFETY: tables are atomics throughout and owned by the index, which frees each once; the slab is `Send` and `Sync`
+// under these bounds.
+unsafe impl<K: Send + Sync, V: Send + Sync> Send for Index<K, V> {}
+// SAFETY: as above.
+unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Index<K, V> {}
 
-/// What a slot holds: the pointer, to swap it, and the entry behind it.
-type Loaded<'g, K, V> = (Shared<'g, Entry<K, V>>, Option<&'g Entry<K, V>>);
-
-/// Where a new entry goes.
-struct Choice<'g, K, V> {
+/// The word of an entry that was found, and the entry, which the hazard keeps readable.
+pub(crate) struct Found<'i, K, V> {
+    pub(crate) handle: u32,
+    word: u64,
     place: usize,
-    current: Shared<'g, Entry<K, V>>,
-    same_key: bool,
+    index: usize,
+    probe: usize,
+    pub(crate) slot: &'i Slot<K, V>,
+    pair: *const (K, V),
+    pub(crate) hazard: Hazard,
 }
 
-impl<K: 'static, V: 'static> Index<K, V> {
-    /// Room for `entries` at three quarters full, at least one set.
-    pub(crate) fn new(entries: usize) -> Self {
-        let sets = (entries.saturating_add(entries / 3) / SLOTS + 1).next_power_of_two();
-        Self { sets: (0..sets).map(|_| Set(std::array::from_fn(|_| Atomic::null()))).collect() }
+impl<K, V> Found<'_, K, V> {
+    #[inline]
+    pub(crate) fn key(&self) -> &K {
+        // SAFETY: the hazard announces the slot, and the index held it after that.
+        unsafe { &(*self.pair).0 }
     }
 
-    pub(crate) fn slots(&self) -> usize {
-        self.sets.len() * SLOTS
+    #[inline]
+    pub(crate) fn value(&self) -> &V {
+        // SAFETY: as in `key`.
+        unsafe { &(*self.pair).1 }
+    }
+}
+
+/// What became of an insert.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It is in the cache, and no entry with this key was.
+    New,
+    /// It is in the cache in the place of this one, which the caller must retire.
+    Replaced(u32),
+    /// It was in the cache, in principle: another insert of the same key replaced it at once. The caller must retire
+    /// it.
+    Overtaken,
+    /// Every bucket of the key is full. The caller still has the entry.
+    Full,
+}
+
+/// How an attempt to insert a new key ended.
+enum Attempt {
+    Inserted,
+    Overtaken,
+    Full,
+    /// Look again: the key is there, or the table is another.
+    Again,
+}
+
+/// Where a word is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    probe: usize,
+    index: usize,
+}
+
+impl<K, V> Index<K, V> {
+    /// Laid out for `expected` entries.
+    pub(crate) fn new(expected: u32) -> Self {
+        Self {
+            slab: Slab::new(expected),
+            root: AtomicPtr::new(Box::into_raw(Box::new(Table::new(u64::from(expected))))),
+            retired: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
-    fn set(&self, hash: u64) -> &Set<K, V> {
-        // The number of sets is a power of two: the mask keeps the index in bounds.
-        &self.sets[hash as usize & (self.sets.len() - 1)]
+    /// The newest table, announced beside the hazard.
+    #[inline]
+    pub(crate) fn table<'g>(&'g self, hazard: &'g Hazard) -> &'g Table {
+        Self::announced(&self.root, hazard).expect("an index has a table")
     }
 
-    fn load<'g>(slot: &Atomic<Entry<K, V>>, guard: &'g Guard) -> Loaded<'g, K, V> {
-        // Acquire: pairs with the release of the swap that published the entry, so its fields are visible.
-        let shared = slot.load(Ordering::Acquire, guard);
-        // SAFETY: a pointer in a slot is either null or came from `Owned`, and whoever took it out deferred its
-        // destruction past every guard that was pinned by then, ours included.
-        (shared, unsafe { shared.as_ref() })
-    }
-
-    /// The entry for which `is_key` holds.
-    pub(crate) fn get<'g>(
-        &self,
-        hash: u64,
-        is_key: impl Fn(&K) -> bool,
-        guard: &'g Guard,
-    ) -> Option<&'g Entry<K, V>> {
-        self.set(hash).0.iter().find_map(|slot| {
-            let (_, entry) = Self::load(slot, guard);
-            entry.filter(|entry| entry.hash == hash && is_key(&entry.key))
-        })
-    }
-
-    /// Places an entry; calls `taken` with whatever had to go for it. True if that was the same key.
-    pub(crate) fn insert(
-        &self,
-        entry: Entry<K, V>,
-        guard: &Guard,
-        mut taken: impl FnMut(Taken<'_, K, V>, bool),
-    ) -> bool
-    where
-        K: Eq,
-    {
-        let set = self.set(entry.hash);
-        let mut owned = Owned::new(entry);
-        let (mine, place, replaced) = loop {
-            let Choice { place, current, same_key } = Self::choose(set, &owned, guard);
-            // Release publishes the entry to the acquire in `load`; the failure value is only looked at again.
-            match set.0[place].compare_exchange(current, owned, Ordering::AcqRel, Ordering::Acquire, guard) {
-                Ok(mine) => {
-                    // SAFETY: as in `load`; we took it out just now.
-                    if let Some(old) = unsafe { current.as_ref() } {
-                        taken(old, same_key);
-                        // SAFETY: it is out of its slot and no other slot holds it; destroyed after all guards.
-                        unsafe { guard.defer_destroy(current) };
-                    }
-                    break (mine, place, same_key);
-                }
-                Err(lost) => owned = lost.new,
+    /// The table that a pointer names, announced beside the hazard.
+    #[inline]
+    fn announced<'g>(pointer: &'g AtomicPtr<Table>, hazard: &'g Hazard) -> Option<&'g Table> {
+        loop {
+            // Acquire pairs with the release that published the table.
+            let table = pointer.load(Ordering::Acquire);
+            // A table that is named after it was announced is not freed before it is retired and the announcement
+            // gone. If it changed in between, a larger one took its place.
+            if !hazard.announce_table(table.addr()) || pointer.load(Ordering::Acquire) == table {
+                // SAFETY: by that.
+                return unsafe { table.as_ref() };
             }
-        };
-        // SAFETY: we are pinned since before it was published.
-        let entry = unsafe { mine.deref() };
-        self.settle(set, entry, mine, place, guard, &mut taken);
-        replaced
+        }
     }
 
-    /// The slot with the same key, else an empty one, else the coldest.
-    fn choose<'g>(set: &Set<K, V>, new: &Entry<K, V>, guard: &'g Guard) -> Choice<'g, K, V>
+    /// The entry with this key.
+    #[inline]
+    pub(crate) fn find<Q: Eq + ?Sized>(&self, hash: Hash, key: &Q) -> Option<Found<'_, K, V>>
     where
-        K: Eq,
+        K: Borrow<Q>,
     {
-        let mut best = Choice { place: 0, current: Shared::null(), same_key: false };
-        let mut least = u32::MAX;
-        for (place, slot) in set.0.iter().enumerate() {
-            let (current, entry) = Self::load(slot, guard);
-            let heat = match entry {
-                Some(entry) if entry.hash == new.hash && entry.key == new.key => {
-                    return Choice { place, current, same_key: true };
+        let hazard = Hazard::new();
+        let mut probe = 0;
+        loop {
+            let table = self.table(&hazard);
+            let place = table.place(hash.home, probe);
+            let bucket = table.bucket(place);
+            let words: [u64; WORDS] = core::array::from_fn(|index| bucket[index].load(Ordering::Relaxed));
+            let mut matching = 0_u32;
+            for (index, &word) in words.iter().enumerate() {
+                matching |= u32::from(hash.matches(word)) << index;
+            }
+            let mut changed = false;
+            while matching != 0 {
+                let index = matching.trailing_zeros() as usize;
+                matching &= matching - 1;
+                let word = words[index];
+                let handle = handle_of(word);
+                let slot = self.slab.slot(handle);
+                hazard.announce(slot.address());
+                // Acquire pairs with the release that published the entry.
+                if (bucket[index].load(Ordering::Acquire) ^ word) & !CARRY != 0 {
+                    changed = true;
+                    break;
                 }
-                Some(entry) => 1 + u32::from(entry.heat()),
-                None => 0,
+                // SAFETY: announced, and in the index after that.
+                let pair = unsafe { self.slab.pair(handle) };
+                if pair.0.borrow() == key {
+                    let word = word & !CARRY;
+                    return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
+                }
+            }
+            if changed {
+                continue;
+            }
+            if words.iter().fold(0, |all, word| all | word) & FROZEN != 0 || table.waits(place) {
+                self.hand_over(table, place, words.iter().any(|word| word & FROZEN != 0));
+                continue;
+            }
+            if words[0] & CARRY == 0 || probe == PROBES - 1 {
+                return None;
+            }
+            probe += 1;
+        }
+    }
+
+    /// Makes a bucket usable: its parent is handed over to it, or, if it is `frozen` itself, it is to its heirs.
+    #[cold]
+    fn hand_over(&self, table: &Table, place: usize, frozen: bool) {
+        let hazard = Hazard::new();
+        let home = |handle| self.slab.slot(handle).home();
+        if frozen {
+            // The newest table need not be the direct successor: but then this bucket was handed over long ago.
+            let newest = self.table(&hazard);
+            let other = Hazard::new();
+            if let Some(previous) = Self::announced(&newest.previous, &other)
+                && ptr::eq(previous, table)
+            {
+                newest.hand_over(table, place, home);
+            }
+        } else if let Some(previous) = Self::announced(&table.previous, &hazard) {
+            table.hand_over(previous, place / 2, home);
+        }
+    }
+
+    /// Swaps an entry that was found for one that the caller has written. False if it is not there any more.
+    pub(crate) fn replace(&self, found: &Found<'_, K, V>, hash: Hash, handle: u32) -> bool {
+        self.exchange(found, hash.word(handle))
+    }
+
+    /// Takes an entry out that was found. False if it is not there any more. The caller must retire it.
+    pub(crate) fn remove(&self, found: &Found<'_, K, V>) -> bool {
+        let removed = self.exchange(found, VACANT);
+        if removed {
+            let table = self.table(&found.hazard);
+            self.count_out(table, found.slot.home(), found.probe);
+        }
+        removed
+    }
+
+    fn exchange(&self, found: &Found<'_, K, V>, new: u64) -> bool {
+        loop {
+            let table = self.table(&found.hazard);
+            let bucket = table.bucket(found.place);
+            if table.waits(found.place) {
+                return false;
+            }
+            let current = bucket[found.index].load(Ordering::Relaxed);
+            // Another table has another entry here or none; if it has the same, that is as well.
+            if current & !CARRY != found.word {
+                return false;
+            }
+            // Release publishes the new entry; acquire, since we own the old one now. It fails if the word
+            // changed, or if the count beside it did.
+            let new = new | current & CARRY;
+            if bucket[found.index].compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+            {
+                return true;
+            }
+        }
+    }
+
+    /// An entry is gone from its `probe`-th choice: the choices before count one less.
+    fn count_out(&self, table: &Table, home: u32, probe: usize) {
+        for before in 0..probe {
+            // A bucket that is being handed over passes its count on as it is: too high means only a look more.
+            let _frozen = table.add_carry(table.place(home, before), true);
+        }
+    }
+
+    /// Finds the word of a slot that should be evicted. None if it is not in the index.
+    pub(crate) fn find_slot(&self, handle: u32) -> Option<Found<'_, K, V>> {
+        let hazard = Hazard::new();
+        let slot = self.slab.slot(handle);
+        hazard.announce(slot.address());
+        let home = slot.home();
+        let table = self.table(&hazard);
+        for probe in 0..PROBES {
+            let place = table.place(home, probe);
+            if table.waits(place) {
+                self.hand_over(table, place, false);
+            }
+            let bucket = table.bucket(place);
+            for (index, word) in bucket.iter().enumerate() {
+                // After the announcement, so the entry stays readable.
+                let word = word.load(Ordering::SeqCst) & !CARRY;
+                if word & (OCCUPIED | TENTATIVE | FROZEN) == OCCUPIED && handle_of(word) == handle {
+                    // SAFETY: announced, and in the index after that.
+                    let pair = unsafe { self.slab.pair(handle) };
+                    return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
+                }
+            }
+            if bucket[0].load(Ordering::Relaxed) & CARRY == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The entry of the key's first bucket that was hit least.
+    pub(crate) fn coldest(&self, hash: Hash) -> Option<Found<'_, K, V>> {
+        let place = self.table(&Hazard::new()).place(hash.home, 0);
+        let entries = (0..WORDS).filter_map(|index| self.entry_at(place, index));
+        entries.min_by_key(|found| found.slot.frequency.load(Ordering::Relaxed))
+    }
+
+    /// The entry in a word, for a look at every entry: `place` below [`buckets`](Self::buckets), `index` below
+    /// [`WORDS`].
+    pub(crate) fn entry_at(&self, place: usize, index: usize) -> Option<Found<'_, K, V>> {
+        let hazard = Hazard::new();
+        loop {
+            let table = self.table(&hazard);
+            if place >= table.buckets() {
+                return None;
+            }
+            if table.waits(place) {
+                self.hand_over(table, place, false);
+                continue;
+            }
+            let word = table.bucket(place)[index].load(Ordering::Acquire) & !CARRY;
+            if word & FROZEN != 0 {
+                self.hand_over(table, place, true);
+                continue;
+            }
+            if word & (OCCUPIED | TENTATIVE) != OCCUPIED {
+                return None;
+            }
+            let handle = handle_of(word);
+            let slot = self.slab.slot(handle);
+            hazard.announce(slot.address());
+            if table.bucket(place)[index].load(Ordering::Acquire) & !CARRY == word {
+                // SAFETY: announced, and in the index after that.
+                let pair = unsafe { self.slab.pair(handle) };
+                let home = slot.home();
+                let probe = (0..PROBES).find(|&probe| table.place(home, probe) == place).unwrap_or(0);
+                return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
+            }
+        }
+    }
+
+    /// How many buckets there are now.
+    pub(crate) fn buckets(&self) -> usize {
+        self.table(&Hazard::new()).buckets()
+    }
+
+    /// Doubles the table, unless it is being doubled.
+    #[cold]
+    pub(crate) fn grow(&self) {
+        let hazard = Hazard::new();
+        let table = self.table(&hazard);
+        if table.has_previous() {
+            return;
+        }
+        let Some(new) = Table::successor(table) else { return };
+        let new = Box::into_raw(Box::new(new));
+        let old = ptr::from_ref(table).cast_mut();
+        // Release publishes the table to the acquire in `announced`.
+        if self.root.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            // SAFETY: it came from a box just now and nobody else has it.
+            drop(unsafe { Box::from_raw(new) });
+        }
+    }
+
+    /// A part of handing over what is left of an old table.
+    #[inline]
+    pub(crate) fn help(&self, table: &Table) {
+        if table.has_previous() {
+            self.help_slowly(table);
+        }
+    }
+
+    #[cold]
+    fn help_slowly(&self, table: &Table) {
+        let hazard = Hazard::new();
+        let Some(previous) = Self::announced(&table.previous, &hazard) else { return };
+        for _ in 0..HAND_OVERS {
+            let Some(place) = table.next_to_hand_over(previous) else {
+                let old = ptr::from_ref(previous).cast_mut();
+                let done = table.previous.compare_exchange(
+                    old,
+                    ptr::null_mut(),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                );
+                if done.is_ok() {
+                    self.retire(old);
+                }
+                return;
             };
-            if heat < least {
-                least = heat;
-                best = Choice { place, current, same_key: false };
+            table.hand_over(previous, place, |handle| self.slab.slot(handle).home());
+            table.did_hand_over(place);
+        }
+    }
+
+    /// Puts a table on the list of those that are gone.
+    fn retire(&self, table: *mut Table) {
+        let mut head = self.retired.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: the caller took it out of the index, so it is freed by nobody before it is on the list.
+            unsafe { (*table).next_retired.store(head, Ordering::Relaxed) };
+            match self.retired.compare_exchange_weak(head, table, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => head = other,
             }
         }
-        best
     }
 
-    /// Two inserts of one key may have taken two slots. Each looks once more; the higher slot goes.
-    fn settle(
-        &self,
-        set: &Set<K, V>,
-        entry: &Entry<K, V>,
-        mine: Shared<'_, Entry<K, V>>,
-        place: usize,
-        guard: &Guard,
-        taken: &mut impl FnMut(Taken<'_, K, V>, bool),
-    ) where
-        K: Eq,
-    {
-        let mut seen_lower = false;
-        for (index, slot) in set.0.iter().enumerate() {
-            let (shared, other) = Self::load(slot, guard);
-            let twin = other.is_some_and(|other| {
-                !std::ptr::eq(other, entry) && other.hash == entry.hash && other.key == entry.key
-            });
-            if twin && index < place {
-                seen_lower = true;
-            } else if twin {
-                Self::take(slot, shared, guard, |old| taken(old, true));
+    /// Frees the tables that nobody reads any more.
+    pub(crate) fn free_tables(&self) {
+        if self.retired.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let mut table = self.retired.swap(ptr::null_mut(), Ordering::AcqRel);
+        let announced = Announced::tables();
+        while !table.is_null() {
+            // SAFETY: we took the list, so its tables are ours.
+            let next = unsafe { (*table).next_retired.load(Ordering::Relaxed) };
+            if announced.as_ref().is_some_and(|announced| !announced.may_contain(table.addr())) {
+                // SAFETY: it was retired before the barrier and nobody announces it: nobody reads it any more.
+                drop(unsafe { Box::from_raw(table) });
+            } else {
+                self.retire(table);
             }
-        }
-        if seen_lower {
-            Self::take(&set.0[place], mine, guard, |old| taken(old, true));
+            table = next;
         }
     }
+}
 
-    fn take<'g>(
-        slot: &Atomic<Entry<K, V>>,
-        shared: Shared<'g, Entry<K, V>>,
-        guard: &'g Guard,
-        taken: impl FnOnce(&'g Entry<K, V>),
-    ) -> bool {
-        if slot.compare_exchange(shared, Shared::null(), Ordering::AcqRel, Ordering::Relaxed, guard).is_err()
-        {
-            return false;
-        }
-        // SAFETY: `shared` was loaded from the slot under this guard and is not null: callers saw an entry in it.
-        taken(unsafe { shared.deref() });
-        // SAFETY: it is out of its slot and no other slot holds it; destroyed after all guards.
-        unsafe { guard.defer_destroy(shared) };
-        true
-    }
-
-    /// Takes out every slot with the key.
-    pub(crate) fn remove<'g>(
-        &self,
-        hash: u64,
-        is_key: impl Fn(&K) -> bool,
-        guard: &'g Guard,
-        mut taken: impl FnMut(Taken<'g, K, V>),
-    ) {
-        for slot in &self.set(hash).0 {
-            loop {
-                let (shared, entry) = Self::load(slot, guard);
-                if !entry.is_some_and(|entry| entry.hash == hash && is_key(&entry.key)) {
-                    break;
+impl<K: Eq, V> Index<K, V> {
+    /// Puts in an entry that the caller has written into the slot of `handle`.
+    pub(crate) fn insert(&self, hash: Hash, handle: u32) -> Inserted {
+        // SAFETY: the caller has written it and not published it; after the insert it is not looked at any more.
+        let key = unsafe { &self.slab.pair(handle).0 };
+        loop {
+            if let Some(found) = self.find(hash, key) {
+                if self.replace(&found, hash, handle) {
+                    return Inserted::Replaced(found.handle);
                 }
-                if Self::take(slot, shared, guard, &mut taken) {
-                    break;
-                }
+                continue;
+            }
+            match self.insert_new(hash, handle) {
+                Attempt::Inserted => return Inserted::New,
+                Attempt::Overtaken => return Inserted::Overtaken,
+                Attempt::Full => return Inserted::Full,
+                Attempt::Again => {}
             }
         }
     }
 
-    /// Looks at slot `position` (modulo their number), and takes its entry out if `goes` says so.
-    pub(crate) fn visit<'g>(
-        &self,
-        position: usize,
-        guard: &'g Guard,
-        goes: impl FnOnce(&'g Entry<K, V>) -> bool,
-        taken: impl FnOnce(Taken<'g, K, V>),
-    ) -> bool {
-        let position = position & (self.slots() - 1);
-        let slot = &self.sets[position / SLOTS].0[position % SLOTS];
-        let (shared, entry) = Self::load(slot, guard);
-        entry.is_some_and(goes) && Self::take(slot, shared, guard, taken)
+    /// Puts in an entry whose key is not there. `Again` if it is.
+    pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
+        match self.insert_new(hash, handle) {
+            Attempt::Inserted => Some(Inserted::New),
+            Attempt::Overtaken => Some(Inserted::Overtaken),
+            Attempt::Full => Some(Inserted::Full),
+            Attempt::Again => None,
+        }
     }
+
+    fn insert_new(&self, hash: Hash, handle: u32) -> Attempt {
+        let hazard = Hazard::new();
+        let table = self.table(&hazard);
+        // SAFETY: the caller has written it; until `settle` has removed the mark nobody can take it out but us.
+        let key = unsafe { &self.slab.pair(handle).0 };
+        let (position, current) = match self.vacancy(table, hash, key) {
+            Vacancy::At(position, word) => (position, word),
+            Vacancy::Nowhere => return Attempt::Full,
+            Vacancy::Again => return Attempt::Again,
+        };
+        for before in 0..position.probe {
+            if table.add_carry(table.place(hash.home, before), false) == Carried::Frozen {
+                self.count_out(table, hash.home, before);
+                return Attempt::Again;
+            }
+        }
+        let word = &table.bucket(table.place(hash.home, position.probe))[position.index];
+        let tentative = hash.word(handle) | TENTATIVE;
+        let new = tentative | current & CARRY;
+        // Release publishes the entry, to those who compare its key. Another write of this word won if this fails.
+        if word.compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            self.count_out(table, hash.home, position.probe);
+            return Attempt::Again;
+        }
+        after_write();
+        let attempt = self.settle(table, hash, key, position, tentative);
+        if !matches!(attempt, Attempt::Inserted) {
+            self.count_out(table, hash.home, position.probe);
+        }
+        attempt
+    }
+
+    /// Looks for a place, lowest first; that of a tentative entry with the same key before any other.
+    fn vacancy(&self, table: &Table, hash: Hash, key: &K) -> Vacancy {
+        let mut vacant = None;
+        for probe in 0..PROBES {
+            let place = table.place(hash.home, probe);
+            if table.waits(place) {
+                self.hand_over(table, place, false);
+                return Vacancy::Again;
+            }
+            let bucket = table.bucket(place);
+            for (index, word) in bucket.iter().enumerate() {
+                let word = word.load(Ordering::SeqCst);
+                let position = Position { probe, index };
+                if word & FROZEN != 0 {
+                    self.hand_over(table, place, true);
+                    return Vacancy::Again;
+                }
+                if word & OCCUPIED == 0 {
+                    vacant = vacant.or(Some((position, word)));
+                } else if hash.matches(word) || hash.matches_tentative(word) {
+                    match self.has_key(bucket, index, word, key) {
+                        None => return Vacancy::Again,
+                        Some(true) if hash.matches(word) => return Vacancy::Again,
+                        Some(true) => return Vacancy::At(position, word),
+                        Some(false) => {}
+                    }
+                }
+            }
+            if vacant.is_some() && bucket[0].load(Ordering::SeqCst) & CARRY == 0 {
+                break;
+            }
+        }
+        vacant.map_or(Vacancy::Nowhere, |(position, word)| Vacancy::At(position, word))
+    }
+
+    /// Whether the entry in a word has this key. None if it is not there any more.
+    fn has_key(&self, bucket: &crate::table::Bucket, index: usize, word: u64, key: &K) -> Option<bool> {
+        let hazard = Hazard::new();
+        let handle = handle_of(word);
+        hazard.announce(self.slab.slot(handle).address());
+        if (bucket[index].load(Ordering::SeqCst) ^ word) & !CARRY != 0 {
+            return None;
+        }
+        // SAFETY: announced, and in the index after that. A tentative entry is retired only after its word was
+        // taken away, like any other.
+        Some(unsafe { self.slab.pair(handle) }.0 == *key)
+    }
+
+    /// Removes the mark from our word, if no other entry has the key.
+    fn settle(&self, table: &Table, hash: Hash, key: &K, ours: Position, tentative: u64) -> Attempt {
+        let mut probe = 0;
+        while probe < PROBES {
+            let place = table.place(hash.home, probe);
+            if table.waits(place) {
+                self.hand_over(table, place, false);
+            }
+            let bucket = table.bucket(place);
+            let mut index = 0;
+            while index < WORDS {
+                let word = bucket[index].load(Ordering::SeqCst);
+                let position = Position { probe, index };
+                if word & FROZEN != 0 {
+                    // What this bucket says may be outdated in a larger table.
+                    return match self.withdraw(table, hash, ours, tentative) {
+                        Attempt::Inserted => Attempt::Again,
+                        other => other,
+                    };
+                }
+                let is_tentative = hash.matches_tentative(word);
+                if position == ours || !(hash.matches(word) || is_tentative) {
+                    index += 1;
+                    continue;
+                }
+                match self.has_key(bucket, index, word, key) {
+                    Some(false) => index += 1,
+                    // It changed: look at it again.
+                    None => {}
+                    Some(true) if !is_tentative => {
+                        return match self.withdraw(table, hash, ours, tentative) {
+                            Attempt::Inserted => Attempt::Again,
+                            other => other,
+                        };
+                    }
+                    Some(true) if position < ours => {
+                        return match self.withdraw(table, hash, ours, tentative) {
+                            Attempt::Inserted => Attempt::Overtaken,
+                            other => other,
+                        };
+                    }
+                    Some(true) => {
+                        let vacant = VACANT | word & CARRY;
+                        // Whether this succeeds or not, we look again.
+                        let _taken =
+                            bucket[index].compare_exchange(word, vacant, Ordering::SeqCst, Ordering::Relaxed);
+                    }
+                }
+            }
+            if probe >= ours.probe && bucket[0].load(Ordering::SeqCst) & CARRY == 0 {
+                break;
+            }
+            probe += 1;
+        }
+        self.swap_ours(table, hash, ours, tentative, tentative & !TENTATIVE)
+    }
+
+    /// Takes our tentative word back.
+    fn withdraw(&self, table: &Table, hash: Hash, ours: Position, tentative: u64) -> Attempt {
+        self.swap_ours(table, hash, ours, tentative, VACANT)
+    }
+
+    /// Swaps our tentative word; `Inserted` if it was still there.
+    fn swap_ours(&self, table: &Table, hash: Hash, ours: Position, tentative: u64, new: u64) -> Attempt {
+        let place = table.place(hash.home, ours.probe);
+        let word = &table.bucket(place)[ours.index];
+        loop {
+            let current = word.load(Ordering::Relaxed);
+            if current & !CARRY == tentative | FROZEN {
+                // It stays behind when the bucket is handed over.
+                self.hand_over(table, place, true);
+                return Attempt::Again;
+            }
+            if current & !CARRY != tentative {
+                return Attempt::Overtaken;
+            }
+            let new = new | current & CARRY;
+            // It fails if the word changed, or if the count beside it did.
+            if word.compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                return Attempt::Inserted;
+            }
+        }
+    }
+}
+
+/// Where a new entry can go.
+enum Vacancy {
+    At(Position, u64),
+    Nowhere,
+    /// The key is there, or the table is another.
+    Again,
 }
 
 impl<K, V> Drop for Index<K, V> {
     fn drop(&mut self) {
-        for slot in self.sets.iter_mut().flat_map(|set| &mut set.0) {
-            let slot = std::mem::replace(slot, Atomic::null());
-            // SAFETY: `&mut self` says that nobody else reads the slots; entries that were taken out earlier are
-            // not in any slot, so each is destroyed once.
-            drop(unsafe { slot.try_into_owned() });
+        let root = self.root.load(Ordering::Relaxed);
+        // SAFETY: `&mut self` says that nobody else reads it; it is freed below.
+        let previous = unsafe { (*root).previous.load(Ordering::Relaxed) };
+        let mut retired = self.retired.load(Ordering::Relaxed);
+        while !retired.is_null() {
+            // SAFETY: as above; a table is on the list once.
+            let table = unsafe { Box::from_raw(retired) };
+            retired = table.next_retired.load(Ordering::Relaxed);
+        }
+        for table in [root, previous] {
+            if !table.is_null() {
+                // SAFETY: the newest table and the one it succeeds came from boxes and are on no list.
+                drop(unsafe { Box::from_raw(table) });
+            }
         }
     }
 }
+
+/// The count in the first word leaves seven choices to tell apart.
+const _: () = assert!(CARRY / CARRY_ONE == 7 && PROBES <= 8);

@@ -2,20 +2,31 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod barrier;
+mod builder;
 mod cache;
 mod clock;
 mod entry;
 mod flight;
+mod hazard;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 mod index;
+mod memory;
+mod policy;
+mod room;
 mod stats;
+mod store;
+mod stripe;
 mod sync;
+mod table;
 mod time;
 
-pub use cache::{Builder, Cache, Ref, Refused};
+pub use builder::Builder;
+pub use cache::{Cache, Ref, Refused};
 pub use clock::now;
 pub use entry::EntryOptions;
 pub use stats::Stats;
+pub use store::RemovalCause;
 pub use time::Timestamp;

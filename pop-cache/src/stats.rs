@@ -1,29 +1,6 @@
-//! What happened: striped counters, so that a hit writes no shared line.
+//! What happened.
 
-use crossbeam_utils::CachePadded;
-
-use crate::sync::{AtomicU64, Ordering};
-
-/// Stripes of the look-up counters; which one is the hash's choice.
-const STRIPES: usize = 16;
-
-#[derive(Debug, Default)]
-struct LookUps {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-/// Counters and nothing else: relaxed throughout.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    look_ups: [CachePadded<LookUps>; STRIPES],
-    inserts: AtomicU64,
-    replaced: AtomicU64,
-    evicted: AtomicU64,
-    expired: AtomicU64,
-    removed: AtomicU64,
-    refused: AtomicU64,
-}
+use crate::stripe::{Count, Stripes};
 
 /// A reading of a cache's counters. Each is exact; together they are of slightly different instants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,47 +24,23 @@ pub struct Stats {
     pub refused: u64,
 }
 
-impl Counters {
-    pub(crate) fn looked_up(&self, hash: u64, hit: bool) {
-        let stripe = &self.look_ups[(hash >> 32) as usize % STRIPES];
-        if hit { &stripe.hits } else { &stripe.misses }.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn inserted(&self) {
-        self.inserts.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn replaced(&self) {
-        self.replaced.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn evicted(&self) {
-        self.evicted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn expired(&self) {
-        self.expired.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn removed(&self) {
-        self.removed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Stats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            hits: self.look_ups.iter().map(|stripe| read(&stripe.hits)).sum(),
-            misses: self.look_ups.iter().map(|stripe| read(&stripe.misses)).sum(),
-            inserts: read(&self.inserts),
-            replaced: read(&self.replaced),
-            evicted: read(&self.evicted),
-            expired: read(&self.expired),
-            removed: read(&self.removed),
-            refused: read(&self.refused),
+impl Stats {
+    pub(crate) fn read(stripes: &Stripes) -> Self {
+        Self {
+            hits: stripes.sum(Count::Hits),
+            misses: stripes.sum(Count::Misses),
+            inserts: stripes.sum(Count::Inserts),
+            replaced: stripes.sum(Count::Replaced),
+            evicted: stripes.sum(Count::Evicted),
+            expired: stripes.sum(Count::Expired),
+            removed: stripes.sum(Count::Removed),
+            refused: stripes.sum(Count::Refused),
         }
+    }
+
+    /// Entries that are there: taken in and not gone.
+    pub(crate) fn entries(&self) -> u64 {
+        let gone = self.replaced + self.evicted + self.expired + self.removed;
+        self.inserts.saturating_sub(gone)
     }
 }

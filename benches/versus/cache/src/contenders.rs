@@ -1,6 +1,10 @@
 //! Every peer behind one face, so that a program measures them with the same loop.
+//!
+//! Where a peer's hash is a parameter it is ahash, as in this project's cache; `quick_cache` brings its own fast one.
 
 use std::hint::black_box;
+
+use ahash::RandomState;
 
 /// A cache from `u64` to `u64`, as its users would set it up: the crate's defaults, sized for the workload.
 pub trait Peer: Sync + Sized {
@@ -60,13 +64,14 @@ impl Peer for Quick {
 }
 
 /// `moka`.
-pub struct Moka(moka::sync::Cache<u64, u64>);
+pub struct Moka(moka::sync::Cache<u64, u64, RandomState>);
 
 impl Peer for Moka {
     const NAME: &'static str = "moka";
 
     fn new(capacity: usize) -> Self {
-        Self(moka::sync::Cache::new(capacity as u64))
+        let builder = moka::sync::Cache::builder().max_capacity(capacity as u64);
+        Self(builder.build_with_hasher(RandomState::new()))
     }
 
     #[inline]
@@ -102,13 +107,13 @@ impl Peer for TinyUfo {
 }
 
 /// `scc::HashCache`, whose capacity is rounded up to a power of two.
-pub struct Scc(scc::HashCache<u64, u64>);
+pub struct Scc(scc::HashCache<u64, u64, RandomState>);
 
 impl Peer for Scc {
     const NAME: &'static str = "scc";
 
     fn new(capacity: usize) -> Self {
-        Self(scc::HashCache::with_capacity(capacity, capacity))
+        Self(scc::HashCache::with_capacity_and_hasher(capacity, capacity, RandomState::new()))
     }
 
     #[inline]
@@ -124,13 +129,13 @@ impl Peer for Scc {
 }
 
 /// `papaya`: a lock-free map that evicts nothing, so only where everything fits.
-pub struct Papaya(papaya::HashMap<u64, u64>);
+pub struct Papaya(papaya::HashMap<u64, u64, RandomState>);
 
 impl Peer for Papaya {
     const NAME: &'static str = "papaya";
 
     fn new(capacity: usize) -> Self {
-        Self(papaya::HashMap::with_capacity(capacity))
+        Self(papaya::HashMap::with_capacity_and_hasher(capacity, RandomState::new()))
     }
 
     #[inline]
@@ -145,7 +150,7 @@ impl Peer for Papaya {
 }
 
 /// `foyer-memory` with its S3-FIFO.
-pub struct Foyer(foyer_memory::Cache<u64, u64>);
+pub struct Foyer(foyer_memory::Cache<u64, u64, RandomState>);
 
 impl Peer for Foyer {
     const NAME: &'static str = "foyer";
@@ -155,6 +160,7 @@ impl Peer for Foyer {
         Self(
             foyer_memory::CacheBuilder::new(capacity)
                 .with_eviction_config(eviction)
+                .with_hash_builder(RandomState::new())
                 .build::<foyer_memory::CacheProperties>(),
         )
     }

@@ -59,7 +59,7 @@ impl Workload {
         if self.fits() {
             (0..KEYS).for_each(|rank| peer.insert(key(rank), 1));
         } else {
-            self.run(peer, warm_up);
+            Self::ReadThrough.run(peer, warm_up);
         }
     }
 

@@ -1,0 +1,468 @@
+//! Raw memory behind safe types: a list that only grows, zeroed words, and the slab that entries live in.
+//!
+//! A slab slot never moves and its memory is never given back before the slab goes, so its header may be read at any
+//! time, by any handle that was ever handed out. Key and value may be read only while the slot is known to be
+//! occupied; see [`Slab::pair`].
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use crate::entry::Extra;
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// A list that lives for ever: what is pushed is never freed.
+pub(crate) struct Leaked<T: 'static> {
+    head: AtomicPtr<Node<T>>,
+}
+
+struct Node<T: 'static> {
+    value: T,
+    next: Option<&'static Node<T>>,
+}
+
+impl<T: Sync> Leaked<T> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self { head: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self { head: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    fn first(&self) -> Option<&'static Node<T>> {
+        // SAFETY: acquire pairs with the release in `push`; a node in the list is whole and never freed.
+        unsafe { self.head.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static T> + use<T> {
+        core::iter::successors(self.first(), |node| node.next).map(|node| &node.value)
+    }
+
+    pub(crate) fn push(&self, value: T) -> &'static T {
+        let node = Box::leak(Box::new(Node { value, next: None }));
+        loop {
+            node.next = self.first();
+            let next = node.next.map_or(ptr::null_mut(), |next| ptr::from_ref(next).cast_mut());
+            let new = ptr::from_mut(node);
+            // Release publishes the node to the acquire in `first`. Another push won if this fails.
+            if self.head.compare_exchange(next, new, Ordering::Release, Ordering::Relaxed).is_ok() {
+                // SAFETY: it was leaked above, and from here on it is only shared.
+                return unsafe { &(*new).value };
+            }
+        }
+    }
+}
+
+/// `length` words of zero, from pages that the system zeroes when they are first touched.
+pub(crate) fn zeroed_words(length: usize) -> Box<[AtomicU64]> {
+    #[cfg(loom)]
+    return (0..length).map(|_| AtomicU64::new(0)).collect();
+    #[cfg(not(loom))]
+    // SAFETY: an atomic word of zero bits is a valid one.
+    unsafe {
+        Box::new_zeroed_slice(length).assume_init()
+    }
+}
+
+/// The same, of half words.
+pub(crate) fn zeroed_half_words(length: usize) -> Box<[AtomicU32]> {
+    #[cfg(loom)]
+    return (0..length).map(|_| AtomicU32::new(0)).collect();
+    #[cfg(not(loom))]
+    // SAFETY: as above.
+    unsafe {
+        Box::new_zeroed_slice(length).assume_init()
+    }
+}
+
+/// What a slot is used for: the low bits of [`Slot::kind`].
+pub(crate) mod kind {
+    /// No key and value in it.
+    pub(crate) const FREE: u8 = 0;
+    /// In the policy's small queue.
+    pub(crate) const SMALL: u8 = 1;
+    /// In the policy's main clock.
+    pub(crate) const MAIN: u8 = 2;
+    /// Out of the index, waiting for its readers.
+    pub(crate) const RETIRED: u8 = 3;
+    pub(crate) const MASK: u8 = 3;
+    /// It has a deadline, in the column of deadlines.
+    pub(crate) const DEADLINE: u8 = 4;
+    /// It has a box of what few entries have, in the column of extras.
+    pub(crate) const EXTRA: u8 = 8;
+    /// Its weight is not 1: it is in the column of weights.
+    pub(crate) const WEIGHTED: u8 = 32;
+    /// The policy must leave it.
+    pub(crate) const PINNED: u8 = 64;
+}
+
+/// A place for an entry: eight bytes, a key, and a value.
+#[repr(C)]
+pub(crate) struct Slot<K, V> {
+    /// While occupied, the entry's home hash; in a [`List`], the next slot's handle plus one.
+    link: AtomicU32,
+    /// How often it was hit lately.
+    pub(crate) frequency: AtomicU8,
+    pub(crate) kind: AtomicU8,
+    /// When it came into the small queue, coarsely.
+    pub(crate) stamp: AtomicU16,
+    pair: UnsafeCell<MaybeUninit<(K, V)>>,
+}
+
+impl<K, V> Slot<K, V> {
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+
+    #[inline]
+    pub(crate) fn home(&self) -> u32 {
+        self.link.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, wanted: u8) -> bool {
+        self.kind.load(Ordering::Relaxed) & kind::MASK == wanted
+    }
+}
+
+/// Chunks of slots after the first: four a doubling.
+const CHUNKS: usize = 4 * 32;
+/// Slots of the smallest of them.
+const CHUNK_MIN: u64 = if cfg!(loom) { 4 } else { 64 };
+
+/// Slots, by handle.
+pub(crate) struct Slab<K, V> {
+    /// The first chunk, laid out at once: handles below `first_length` are here.
+    first: *mut Slot<K, V>,
+    first_length: u32,
+    further: [AtomicPtr<Slot<K, V>>; CHUNKS],
+    /// How many slots were handed out so far, from the first on.
+    bumped: AtomicU32,
+    /// Three words for each slot, for those entries that need them: weights, deadlines, and the rest.
+    columns: [Column; 3],
+}
+
+/// A word for each slot, laid out chunk by chunk when first needed.
+type Column = [AtomicPtr<AtomicU64>; CHUNKS + 1];
+
+/// Which column.
+#[derive(Clone, Copy)]
+pub(crate) enum Word {
+    Weight = 0,
+    Deadline = 1,
+    /// The address of a boxed [`Extra`].
+    Extra = 2,
+}
+
+// SAFETY: a slab hands out `&K` and `&V` to any thread and drops them on any thread.
+unsafe impl<K: Send + Sync, V: Send + Sync> Send for Slab<K, V> {}
+// SAFETY: as above; everything else in it is atomic.
+unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Slab<K, V> {}
+
+impl<K, V> Slab<K, V> {
+    /// Handles are below this.
+    pub(crate) const HANDLES_MAX: u32 = u32::MAX - 1;
+
+    /// With room for `expected` slots laid out at once, and for any number later.
+    pub(crate) fn new(expected: u32) -> Self {
+        Self {
+            first: allocate(expected as usize),
+            first_length: expected,
+            further: core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            bumped: AtomicU32::new(0),
+            columns: core::array::from_fn(|_| core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))),
+        }
+    }
+
+    /// How many slots were ever handed out: handles are below.
+    #[inline]
+    pub(crate) fn length(&self) -> u32 {
+        self.bumped.load(Ordering::Acquire)
+    }
+
+    /// A slot that was never used. None if there are no more.
+    pub(crate) fn bump(&self) -> Option<u32> {
+        let mut handle = self.bumped.load(Ordering::Relaxed);
+        loop {
+            if handle >= Self::HANDLES_MAX {
+                return None;
+            }
+            if handle >= self.first_length {
+                self.ensure_chunk(handle);
+            }
+            // Release, so that who reads the length finds the chunk laid out. Another bump won if this fails.
+            match self.bumped.compare_exchange_weak(handle, handle + 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(handle),
+                Err(other) => handle = other,
+            }
+        }
+    }
+
+    /// The chunk of a handle beyond the first, its length, and the handle's place in it.
+    #[inline]
+    fn chunk(&self, handle: u32) -> (usize, usize, usize) {
+        let position = u64::from(handle - self.first_length) + 4 * CHUNK_MIN;
+        let level = position.ilog2();
+        let (quarter, length) = ((position >> (level - 2)) & 3, 1_u64 << (level - 2));
+        let chunk = (u64::from(level - (4 * CHUNK_MIN).ilog2()) * 4 + quarter) as usize;
+        (chunk, length as usize, (position & (length - 1)) as usize)
+    }
+
+    #[cold]
+    fn ensure_chunk(&self, handle: u32) {
+        let (chunk, length, _) = self.chunk(handle);
+        if self.further[chunk].load(Ordering::Acquire).is_null() {
+            let new = allocate::<K, V>(length);
+            let published = self.further[chunk].compare_exchange(
+                ptr::null_mut(),
+                new,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            if published.is_err() {
+                // SAFETY: it was allocated with this length just now and nobody else has it.
+                unsafe { deallocate(new, length) };
+            }
+        }
+    }
+
+    /// The slot of a handle that [`bump`](Self::bump) has handed out.
+    #[inline]
+    pub(crate) fn slot(&self, handle: u32) -> &Slot<K, V> {
+        if handle < self.first_length {
+            // SAFETY: the first chunk has `first_length` slots.
+            unsafe { &*self.first.add(handle as usize) }
+        } else {
+            self.further_slot(handle)
+        }
+    }
+
+    #[inline(never)]
+    fn further_slot(&self, handle: u32) -> &Slot<K, V> {
+        let (chunk, _, place) = self.chunk(handle);
+        // Acquire pairs with the release that published the chunk, before any handle of it was handed out.
+        let chunk = self.further[chunk].load(Ordering::Acquire);
+        assert!(!chunk.is_null(), "a handle that was never handed out");
+        // SAFETY: the chunk is laid out, and `place` is below its length.
+        unsafe { &*chunk.add(place) }
+    }
+
+    /// Puts an entry into a free slot.
+    ///
+    /// # Safety
+    /// The slot is free and the caller alone has its handle.
+    pub(crate) unsafe fn write(&self, handle: u32, home: u32, key: K, value: V) {
+        let slot = self.slot(handle);
+        debug_assert!(slot.is(kind::FREE));
+        slot.link.store(home, Ordering::Relaxed);
+        // SAFETY: nobody else looks into a free slot.
+        unsafe { (*slot.pair.get()).write((key, value)) };
+    }
+
+    /// Key and value of an occupied slot.
+    ///
+    /// # Safety
+    /// For the lifetime the caller chooses, the slot stays occupied: the caller holds a hazard on its address and has
+    /// seen it in the index since, or is the one who took it out of the index and has not retired it, or is the one
+    /// who wrote it and has not published it.
+    #[inline]
+    pub(crate) unsafe fn pair<'a>(&self, handle: u32) -> &'a (K, V) {
+        // SAFETY: an occupied slot holds a pair, by the caller's promise for as long as asked.
+        unsafe { (*self.slot(handle).pair.get()).assume_init_ref() }
+    }
+
+    /// What else is known of the entry in an occupied slot.
+    ///
+    /// # Safety
+    /// As for [`pair`](Self::pair), and the slot is marked [`kind::EXTRA`].
+    pub(crate) unsafe fn extra<'a>(&self, handle: u32) -> &'a Extra {
+        let address = self.word(Word::Extra, handle).load(Ordering::Relaxed);
+        // SAFETY: a marked slot has a box there, put before it was published and freed with it.
+        unsafe { &*ptr::with_exposed_provenance(address as usize) }
+    }
+
+    /// Gives a slot that extra, which [`take`](Self::take) frees.
+    ///
+    /// # Safety
+    /// The caller alone has the handle; it marks the slot [`kind::EXTRA`].
+    pub(crate) unsafe fn set_extra(&self, handle: u32, extra: Box<Extra>) {
+        let address = Box::into_raw(extra).expose_provenance() as u64;
+        self.word(Word::Extra, handle).store(address, Ordering::Relaxed);
+    }
+
+    /// Takes the entry out of a slot, which is free then.
+    ///
+    /// # Safety
+    /// The slot is occupied, out of the index, announced by nobody, and the caller alone has its handle.
+    pub(crate) unsafe fn take(&self, handle: u32) -> (K, V) {
+        let slot = self.slot(handle);
+        if slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0 {
+            let address = self.word(Word::Extra, handle).load(Ordering::Relaxed);
+            // SAFETY: a marked slot has a box there, which goes with it.
+            drop(unsafe { Box::from_raw(ptr::with_exposed_provenance_mut::<Extra>(address as usize)) });
+        }
+        slot.kind.store(kind::FREE, Ordering::Relaxed);
+        // SAFETY: it holds a pair, and being marked free it is not read again.
+        unsafe { (*slot.pair.get()).assume_init_read() }
+    }
+
+    /// A word beside a slot, laid out if it is not yet.
+    pub(crate) fn word(&self, which: Word, handle: u32) -> &AtomicU64 {
+        let (chunk, length, place) = if handle < self.first_length {
+            (CHUNKS, self.first_length as usize, handle as usize)
+        } else {
+            self.chunk(handle)
+        };
+        let column = &self.columns[which as usize][chunk];
+        let mut words = column.load(Ordering::Acquire);
+        if words.is_null() {
+            let new = Box::into_raw(zeroed_words(length)).cast::<AtomicU64>();
+            match column.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => words = new,
+                Err(other) => {
+                    // SAFETY: it came from this box just now and nobody else has it.
+                    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(new, length)) });
+                    words = other;
+                }
+            }
+        }
+        // SAFETY: the chunk of words is as long as the chunk of slots, and lives as long as the slab.
+        unsafe { &*words.add(place) }
+    }
+}
+
+impl<K, V> Drop for Slab<K, V> {
+    fn drop(&mut self) {
+        let chunks: Vec<_> = (0..CHUNKS)
+            .map(|chunk| {
+                (self.further[chunk].load(Ordering::Relaxed), CHUNK_MIN as usize * (1 << (chunk / 4)))
+            })
+            .chain([(self.first, self.first_length as usize)])
+            .collect();
+        for handle in 0..self.bumped.load(Ordering::Relaxed) {
+            if !self.slot(handle).is(kind::FREE) {
+                // SAFETY: `&mut self` says that nobody else reads it; it is occupied and dropped this once.
+                drop(unsafe { self.take(handle) });
+            }
+        }
+        for (chunk, (first, length)) in chunks.into_iter().enumerate() {
+            if !first.is_null() {
+                // SAFETY: allocated with this length, and every pair in it was dropped above.
+                unsafe { deallocate(first, length) };
+            }
+            for column in &self.columns {
+                let words = column[chunk].load(Ordering::Relaxed);
+                if !words.is_null() {
+                    // SAFETY: it came from a box of this length.
+                    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(words, length)) });
+                }
+            }
+        }
+    }
+}
+
+/// `length` free slots: all bits zero, in pages that the system zeroes when they are first touched.
+fn allocate<K, V>(length: usize) -> *mut Slot<K, V> {
+    #[cfg(loom)]
+    let slots: Box<[MaybeUninit<Slot<K, V>>]> = (0..length)
+        .map(|_| {
+            MaybeUninit::new(Slot {
+                link: AtomicU32::new(0),
+                frequency: AtomicU8::new(0),
+                kind: AtomicU8::new(kind::FREE),
+                stamp: AtomicU16::new(0),
+                pair: UnsafeCell::new(MaybeUninit::uninit()),
+            })
+        })
+        .collect();
+    #[cfg(not(loom))]
+    let slots: Box<[MaybeUninit<Slot<K, V>>]> = Box::new_zeroed_slice(length);
+    // Zero bits are a valid slot: zero words, `kind::FREE`, and a pair that is not there.
+    Box::into_raw(slots).cast()
+}
+
+/// # Safety
+/// `first` came from [`allocate`] with this length, and no slot is used any more.
+unsafe fn deallocate<K, V>(first: *mut Slot<K, V>, length: usize) {
+    // SAFETY: by the caller's promise; a `Slot` does not drop its pair.
+    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, length)) });
+}
+
+/// A stack of slots, linked through them (Treiber, 1986).
+///
+/// The word is the top slot's handle plus one, and a count of changes: a pop that was overtaken by others finds the
+/// word changed, unless exactly a multiple of 2^32 changes overtook it and left the same slot on top.
+pub(crate) struct List {
+    word: AtomicU64,
+}
+
+const HEAD: u64 = u32::MAX as u64;
+
+impl List {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & HEAD == 0
+    }
+
+    /// Puts a slot on top that the caller alone has.
+    pub(crate) fn push<K, V>(&self, slab: &Slab<K, V>, handle: u32) {
+        self.push_chain(slab, handle, handle);
+    }
+
+    /// Puts a chain on top that the caller alone has.
+    pub(crate) fn push_chain<K, V>(&self, slab: &Slab<K, V>, first: u32, last: u32) {
+        let last = slab.slot(last);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            last.link.store((word & HEAD) as u32, Ordering::Relaxed);
+            let new = ((word >> 32).wrapping_add(1) << 32) | u64::from(first + 1);
+            // Release publishes the links, and what was done to the slots, to the acquire in `pop` and `take_all`.
+            match self.word.compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// Takes the top slot.
+    pub(crate) fn pop<K, V>(&self, slab: &Slab<K, V>) -> Option<u32> {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let handle = ((word & HEAD) as u32).checked_sub(1)?;
+            let next = slab.slot(handle).link.load(Ordering::Relaxed);
+            let new = ((word >> 32).wrapping_add(1) << 32) | u64::from(next);
+            // Another push or pop won if this fails.
+            match self.word.compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(handle),
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// Takes everything: the first slot of a chain to walk with [`next`](Self::next).
+    pub(crate) fn take_all(&self) -> Option<u32> {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let handle = ((word & HEAD) as u32).checked_sub(1)?;
+            let new = (word >> 32).wrapping_add(1) << 32;
+            match self.word.compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(handle),
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// What follows in a chain that the caller has taken.
+    pub(crate) fn next<K, V>(slab: &Slab<K, V>, handle: u32) -> Option<u32> {
+        slab.slot(handle).link.load(Ordering::Relaxed).checked_sub(1)
+    }
+}

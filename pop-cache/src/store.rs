@@ -1,0 +1,501 @@
+//! What the handles of a cache share: the index, the bound, and how room is made.
+//!
+//! Weight travels in a circle. An insert takes it from its stripe's credit, the entry carries it, an eviction puts the
+//! entry into its stripe's limbo; when nobody reads it any more it is ripe; dropping it gives the credit back. Only
+//! when a stripe runs dry does it turn to the common room, to other stripes, or to evicting for itself. Each insert
+//! of a full cache evicts about one entry *ahead* of the need, so that a whole batch leaves limbo by one dear barrier
+//! ([`barrier`](crate::barrier)), and no insert does more than a few steps.
+
+use ahash::RandomState;
+
+use crate::entry::Extra;
+use crate::hazard::Announced;
+use crate::index::{Found, Index, Inserted};
+use crate::memory::{List, Word, kind};
+use crate::policy::{self, Hand, STEPS};
+use crate::room::Room;
+use crate::stripe::{Count, Own, Stripe, Stripes, take};
+use crate::sync::Ordering;
+use crate::table::Hash;
+use crate::{Timestamp, now};
+
+/// Entries that leave limbo together, at most: then the barrier's 5 µs are 20 ns for each.
+const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
+/// The share of the capacity that may be on its way from eviction to reuse: one in so many.
+const HEADROOM: u64 = 64;
+/// Victims for one insert beyond what it needs.
+const AHEAD: usize = 2;
+/// Victims between two looks at whether there is room now.
+const SLICE: usize = 32;
+
+/// Why an entry went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemovalCause {
+    /// Another entry with the same key came.
+    Replaced,
+    /// It was taken out on demand.
+    Explicit,
+    /// Its time was over.
+    Expired,
+    /// It made room for others.
+    Size,
+}
+
+pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
+
+pub(crate) struct Store<K, V> {
+    pub(crate) index: Index<K, V>,
+    pub(crate) hasher: RandomState,
+    pub(crate) weight: Room,
+    /// The bound on entries, if there is one beside the weight.
+    pub(crate) seats: Option<Room>,
+    pub(crate) stripes: Stripes,
+    hand: Hand,
+}
+
+/// What is known of an entry that is about to come in.
+pub(crate) struct Terms {
+    pub(crate) weight: u64,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+impl<K, V> Store<K, V> {
+    pub(crate) fn new(capacity: u64, entries_max: Option<u64>, expected: u32) -> Self {
+        Self {
+            index: Index::new(expected),
+            hasher: RandomState::new(),
+            weight: Room::new(capacity),
+            seats: entries_max.map(Room::new),
+            stripes: Stripes::new(),
+            hand: Hand::new(),
+        }
+    }
+
+    pub(crate) fn hash<Q: std::hash::Hash + ?Sized>(&self, key: &Q) -> Hash {
+        Hash::new(self.hasher.hash_one(key))
+    }
+
+    /// The weight that is visible now. Exact when nobody writes.
+    pub(crate) fn visible_weight(&self) -> u64 {
+        // What came in first: what leaves meanwhile makes the difference smaller, never larger than it was.
+        let came = self.stripes.sum(Count::WeightIn);
+        came.saturating_sub(self.stripes.sum(Count::WeightOut)).min(self.weight.reserved())
+    }
+
+    /// What an entry weighs whose slot the caller may look at.
+    pub(crate) fn weight_of(&self, handle: u32) -> u64 {
+        let kind = self.index.slab.slot(handle).kind.load(Ordering::Relaxed);
+        if kind & kind::WEIGHTED == 0 {
+            1
+        } else {
+            self.index.slab.word(Word::Weight, handle).load(Ordering::Relaxed)
+        }
+    }
+
+    pub(crate) fn deadline_of(&self, handle: u32, kind: u8) -> Option<Timestamp> {
+        (kind & kind::DEADLINE != 0).then(|| {
+            Timestamp::from_nanos(self.index.slab.word(Word::Deadline, handle).load(Ordering::Relaxed))
+        })
+    }
+
+    /// An entry is out of the index, and the caller was the one who took it out.
+    pub(crate) fn retire(&self, own: Own<'_>, handle: u32, why: RemovalCause) {
+        let weight = self.weight_of(handle);
+        own.count(Count::WeightOut, weight);
+        let count = match why {
+            RemovalCause::Replaced => Count::Replaced,
+            RemovalCause::Explicit => Count::Removed,
+            RemovalCause::Expired => Count::Expired,
+            RemovalCause::Size => Count::Evicted,
+        };
+        own.count(count, 1);
+        let slot = self.index.slab.slot(handle);
+        let kind = slot.kind.load(Ordering::Relaxed);
+        slot.kind.store(kind & !kind::MASK | kind::RETIRED, Ordering::Relaxed);
+        let stripe = own.stripe;
+        stripe.retired.fetch_add(weight, Ordering::Relaxed);
+        stripe.in_limbo.fetch_add(1, Ordering::Relaxed);
+        stripe.limbo.push(&self.index.slab, handle);
+    }
+
+    /// Moves what nobody reads any more from limbo to where it is ripe. False if nothing was.
+    fn collect(&self, stripe: &Stripe) -> bool {
+        let slab = &self.index.slab;
+        let Some(first) = stripe.limbo.take_all() else { return false };
+        stripe.in_limbo.store(0, Ordering::Relaxed);
+        let announced = Announced::entries();
+        let mut next = Some(first);
+        // The stretch of the chain that is ripe.
+        let mut ripe: Option<(u32, u32)> = None;
+        let mut any = false;
+        while let Some(handle) = next {
+            next = List::next(slab, handle);
+            let is_read =
+                announced.as_ref().is_none_or(|announced| announced.may_contain(slab.slot(handle).address()));
+            if is_read {
+                if let Some((first, last)) = ripe.take() {
+                    stripe.ripe.push_chain(slab, first, last);
+                }
+                stripe.limbo.push(slab, handle);
+            } else {
+                any = true;
+                ripe = Some((ripe.map_or(handle, |(first, _)| first), handle));
+            }
+        }
+        if let Some((first, last)) = ripe {
+            stripe.ripe.push_chain(slab, first, last);
+        }
+        self.index.free_tables();
+        any
+    }
+
+    /// Drops a ripe entry of `from`; its room and its slot go to `own`. False if there is none.
+    #[allow(unsafe_code)]
+    fn reap(&self, own: &Stripe, from: &Stripe) -> bool {
+        let Some(handle) = from.ripe.pop(&self.index.slab) else { return false };
+        let weight = self.weight_of(handle);
+        // SAFETY: a ripe slot is occupied, out of the index and announced by nobody; popped, it is ours alone.
+        let pair = unsafe { self.index.slab.take(handle) };
+        from.retired.fetch_sub(weight, Ordering::Relaxed);
+        own.credit.fetch_add(weight, Ordering::Relaxed);
+        if self.seats.is_some() {
+            own.seats.fetch_add(1, Ordering::Relaxed);
+        }
+        own.free.push(&self.index.slab, handle);
+        // Last: a `Drop` that panics, or comes back to this cache, finds everything in order.
+        drop(pair);
+        true
+    }
+
+    /// A free slot. None if there are as many as handles.
+    fn slot(&self, own: &Stripe) -> Option<u32> {
+        let slab = &self.index.slab;
+        own.free
+            .pop(slab)
+            .or_else(|| {
+                let other = self.stripes.iter().find(|other| !other.free.is_empty())?;
+                other.free.pop(slab)
+            })
+            .or_else(|| slab.bump())
+    }
+
+    /// Gives back what is reserved for an entry that does not come.
+    pub(crate) fn give_back(&self, own: &Stripe, weight: u64) {
+        own.credit.fetch_add(weight, Ordering::Relaxed);
+        if self.seats.is_some() {
+            own.seats.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How much may be on its way from eviction to reuse in one stripe.
+    fn share(&self) -> u64 {
+        let slots = u64::from(self.index.slab.length()).max(1);
+        let mean_weight = self.weight.reserved() / slots + 1;
+        let stripes = self.stripes.len() as u64;
+        (self.weight.capacity() / HEADROOM / stripes).min(BATCH * mean_weight)
+    }
+
+    /// Takes an entry's room from what the stripe has.
+    fn take_room(&self, own: &Stripe, weight: u64) -> bool {
+        if !take(&own.credit, weight) {
+            return false;
+        }
+        if self.seats.is_some() && !take(&own.seats, 1) {
+            own.credit.fetch_add(weight, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Reserves what is not reserved by anyone.
+    fn claim(&self, own: &Stripe, weight: u64, share: u64) -> bool {
+        let least = weight.saturating_sub(own.credit.load(Ordering::Relaxed));
+        // While there is much, a stripe claims for many inserts at once.
+        let generous =
+            if self.weight.spare() > 8 * share * self.stripes.len() as u64 { share / 4 } else { 0 };
+        let mut any = false;
+        if least > 0 {
+            let Some(amount) = self.weight.claim(least, least + generous) else { return false };
+            own.credit.fetch_add(amount, Ordering::Relaxed);
+            any = true;
+        }
+        if let Some(seats) = &self.seats
+            && own.seats.load(Ordering::Relaxed) == 0
+        {
+            let Some(amount) = seats.claim(1, 1) else { return any };
+            own.seats.fetch_add(amount, Ordering::Relaxed);
+            any = true;
+        }
+        any
+    }
+
+    /// Takes what other stripes have reserved or retired and don't use.
+    fn borrow(&self, own: &Stripe) -> bool {
+        let mut any = false;
+        for other in self.stripes.iter().filter(|other| !std::ptr::eq(*other, own)) {
+            let credit = other.credit.swap(0, Ordering::Relaxed);
+            if credit > 0 {
+                own.credit.fetch_add(credit, Ordering::Relaxed);
+            }
+            let seats = other.seats.swap(0, Ordering::Relaxed);
+            if seats > 0 {
+                own.seats.fetch_add(seats, Ordering::Relaxed);
+            }
+            any |= credit > 0 || seats > 0;
+            any |= self.reap(own, other) || (self.collect(other) && self.reap(own, other));
+        }
+        any
+    }
+
+    /// Makes room for an entry and takes it. False if it can't be had: then all that could go is gone, and what is
+    /// left is held by readers or by other inserts.
+    pub(crate) fn reserve(&self, own: Own<'_>, weight: u64) -> bool {
+        let stripe = own.stripe;
+        if self.take_room(stripe, weight) {
+            return true;
+        }
+        let share = self.share();
+        // Other inserts may take what was evicted for this one; it does not go on for ever.
+        let mut evictable = weight.saturating_mul(2).saturating_add(SLICE as u64 * share.max(1));
+        loop {
+            let more = self.reap(stripe, stripe)
+                || self.claim(stripe, weight, share)
+                || self.collect(stripe)
+                || self.borrow(stripe)
+                || self.evict_slice(own, weight, &mut evictable);
+            if self.take_room(stripe, weight) {
+                return true;
+            }
+            if !more {
+                return false;
+            }
+        }
+    }
+
+    /// Evicts until there is enough on its way, but at most a slice. False if nothing could go.
+    fn evict_slice(&self, own: Own<'_>, weight: u64, evictable: &mut u64) -> bool {
+        let mut any = false;
+        for _ in 0..SLICE {
+            if *evictable == 0 {
+                break;
+            }
+            let Some(evicted) = self.evict(own, self.index.slab.length() as usize * 2) else { break };
+            any = true;
+            *evictable = evictable.saturating_sub(evicted);
+            if own.stripe.pipeline() >= weight {
+                break;
+            }
+        }
+        any
+    }
+
+    /// After an insert: keeps the stripe's circle full, in a few steps.
+    pub(crate) fn refill(&self, own: Own<'_>) {
+        let stripe = own.stripe;
+        let share = self.share();
+        let excess = self.weight.excess();
+        for _ in 0..AHEAD {
+            if (self.weight.spare() > share || stripe.pipeline() >= share) && excess == 0 {
+                break;
+            }
+            if self.evict(own, STEPS).is_none() {
+                break;
+            }
+        }
+        if let Some(seats) = &self.seats
+            && seats.spare() == 0
+            && stripe.pipeline() < share
+        {
+            let _evicted = self.evict(own, STEPS);
+        }
+        self.settle(own, share);
+    }
+
+    /// Gives back what the stripe has too much of, and drops what waits for too long.
+    pub(crate) fn settle(&self, own: Own<'_>, share: u64) {
+        let stripe = own.stripe;
+        let idle = stripe.credit.load(Ordering::Relaxed);
+        if idle > 2 * share && take(&stripe.credit, idle - share) {
+            self.weight.release(idle - share);
+            if let Some(seats) = &self.seats {
+                let idle = stripe.seats.swap(0, Ordering::Relaxed);
+                seats.release(idle);
+            }
+        }
+        if stripe.in_limbo.load(Ordering::Relaxed) > 2 * BATCH {
+            self.collect(stripe);
+        }
+        if stripe.retired.load(Ordering::Relaxed) > 2 * share {
+            for _ in 0..AHEAD {
+                self.reap(stripe, stripe);
+            }
+        }
+    }
+
+    /// What a removal leaves behind, settled.
+    pub(crate) fn settle_removal(&self, own: Own<'_>) {
+        self.settle(own, self.share());
+    }
+
+    /// Evicts one entry, and says what it weighed. Looks at `steps` entries, and then at as many again without regard
+    /// to how often they were hit.
+    fn evict(&self, own: Own<'_>, steps: usize) -> Option<u64> {
+        for step in 0..2 * steps {
+            let hazard = crate::hazard::Hazard::new();
+            let queues = &self.index.table(&hazard).queues;
+            let Some(handle) = self.hand.step(&self.index.slab, queues, step >= steps.min(STEPS)) else {
+                continue;
+            };
+            let Some(found) = self.index.find_slot(handle) else { continue };
+            let kind = found.slot.kind.load(Ordering::Relaxed);
+            let home = found.slot.home();
+            if kind & kind::PINNED != 0 || !self.index.remove(&found) {
+                continue;
+            }
+            let why = match self.deadline_of(handle, kind) {
+                Some(deadline) if deadline <= now() => RemovalCause::Expired,
+                _ => RemovalCause::Size,
+            };
+            if kind & kind::MASK == kind::SMALL && why == RemovalCause::Size {
+                queues.evicted(home);
+            }
+            let weight = self.weight_of(handle);
+            drop(found);
+            self.retire(own, handle, why);
+            return Some(weight);
+        }
+        None
+    }
+
+    /// Evicts until what is reserved fits the capacity, or nothing more can go.
+    pub(crate) fn shrink(&self) {
+        let own = self.stripes.own();
+        while self.weight.excess() > 0 || self.seats.as_ref().is_some_and(|seats| seats.excess() > 0) {
+            self.reclaim();
+            if self.weight.excess() == 0 && self.seats.as_ref().is_none_or(|seats| seats.excess() == 0) {
+                return;
+            }
+            let mut evictable = u64::MAX;
+            if !self.evict_slice(own, self.weight.excess().max(1), &mut evictable) {
+                return;
+            }
+        }
+    }
+
+    /// Drops everything that is out of the cache and read by nobody, and gives its room back.
+    pub(crate) fn reclaim(&self) {
+        for stripe in self.stripes.iter() {
+            self.collect(stripe);
+            while self.reap(stripe, stripe) {}
+            self.weight.release(stripe.credit.swap(0, Ordering::Relaxed));
+            if let Some(seats) = &self.seats {
+                seats.release(stripe.seats.swap(0, Ordering::Relaxed));
+            }
+        }
+        self.index.free_tables();
+    }
+
+    /// Removes an entry that was found. False if another thread did, or it was replaced.
+    pub(crate) fn remove_found(&self, own: Own<'_>, found: &Found<'_, K, V>, why: RemovalCause) -> bool {
+        let removed = self.index.remove(found);
+        if removed {
+            self.retire(own, found.handle, why);
+        }
+        removed
+    }
+}
+
+impl<K: Eq, V> Store<K, V> {
+    /// Takes an entry in whose room is reserved.
+    ///
+    /// # Errors
+    /// Gives it back if there are no more handles.
+    #[allow(unsafe_code)]
+    pub(crate) fn insert(
+        &self,
+        own: Own<'_>,
+        hash: Hash,
+        key: K,
+        value: V,
+        terms: Terms,
+    ) -> Result<(), (K, V)> {
+        let handle = match self.write(own.stripe, hash, key, value, terms.weight, terms.deadline, terms.extra)
+        {
+            Ok(handle) => handle,
+            Err(pair) => return Err(pair),
+        };
+        let inserted = loop {
+            match self.index.insert(hash, handle) {
+                Inserted::Full => self.evict_neighbour(own, hash),
+                done => break done,
+            }
+        };
+        own.count(Count::Inserts, 1);
+        own.count(Count::WeightIn, terms.weight);
+        match inserted {
+            Inserted::Replaced(old) => {
+                policy::inherit(self.index.slab.slot(old), self.index.slab.slot(handle));
+                self.retire(own, old, RemovalCause::Replaced);
+            }
+            Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
+            Inserted::New | Inserted::Full => {}
+        }
+        Ok(())
+    }
+
+    /// Writes an entry into a free slot.
+    #[allow(unsafe_code, clippy::too_many_arguments)]
+    fn write(
+        &self,
+        own: &Stripe,
+        hash: Hash,
+        key: K,
+        value: V,
+        weight: u64,
+        deadline: Option<Timestamp>,
+        extra: Option<Box<Extra>>,
+    ) -> Result<u32, (K, V)> {
+        let slab = &self.index.slab;
+        let Some(handle) = self.slot(own) else { return Err((key, value)) };
+        let hazard = crate::hazard::Hazard::new();
+        let table = self.index.table(&hazard);
+        self.index.help(table);
+        if handle >= table.entries() {
+            self.index.grow();
+        }
+        let mut marks = table.queues.admit(hash.home);
+        if weight != 1 {
+            slab.word(Word::Weight, handle).store(weight, Ordering::Relaxed);
+            marks |= kind::WEIGHTED;
+        }
+        if let Some(deadline) = deadline {
+            slab.word(Word::Deadline, handle).store(deadline.as_nanos(), Ordering::Relaxed);
+            marks |= kind::DEADLINE;
+        }
+        // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
+        unsafe {
+            if let Some(extra) = extra {
+                slab.set_extra(handle, extra);
+                marks |= kind::EXTRA;
+            }
+            slab.write(handle, hash.home, key, value);
+        }
+        let slot = slab.slot(handle);
+        slot.frequency.store(policy::first_frequency(marks), Ordering::Relaxed);
+        slot.kind.store(marks, Ordering::Relaxed);
+        if marks & kind::MASK == kind::SMALL {
+            table.queues.inserted(slab, handle);
+        }
+        Ok(handle)
+    }
+
+    /// Every bucket that a key may be in is full: one of their entries goes.
+    #[cold]
+    fn evict_neighbour(&self, own: Own<'_>, hash: Hash) {
+        if let Some(found) = self.index.coldest(hash) {
+            self.remove_found(own, &found, RemovalCause::Size);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What each thread has to itself: counters, room it may use, slots on their way to reuse.
+
+use crate::hazard;
+use crate::memory::List;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Most stripes a cache has.
+const STRIPES_MAX: usize = 64;
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    Hits,
+    Misses,
+    Inserts,
+    Replaced,
+    Evicted,
+    Expired,
+    Removed,
+    Refused,
+    /// Weight that came into the cache.
+    WeightIn,
+    /// Weight that left it.
+    WeightOut,
+}
+
+pub(crate) const COUNTS: usize = 10;
+
+#[repr(align(128))]
+pub(crate) struct Stripe {
+    counts: [AtomicU64; COUNTS],
+    /// Reserved weight that no entry uses yet.
+    pub(crate) credit: AtomicU64,
+    /// Reserved entries that are not there yet.
+    pub(crate) seats: AtomicU64,
+    /// Weight of the entries in the two lists below.
+    pub(crate) retired: AtomicU64,
+    /// How many slots were put into limbo since it was emptied, roughly.
+    pub(crate) in_limbo: AtomicU64,
+    /// Retired slots that somebody may still read.
+    pub(crate) limbo: List,
+    /// Retired slots that nobody reads any more. Their entries are dropped one by one, when their room is needed.
+    pub(crate) ripe: List,
+    /// Slots without an entry.
+    pub(crate) free: List,
+}
+
+impl Stripe {
+    fn new() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            credit: AtomicU64::new(0),
+            seats: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
+            in_limbo: AtomicU64::new(0),
+            limbo: List::new(),
+            ripe: List::new(),
+            free: List::new(),
+        }
+    }
+
+    /// Weight that this thread has at hand or on its way.
+    pub(crate) fn pipeline(&self) -> u64 {
+        self.credit.load(Ordering::Relaxed) + self.retired.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes `amount` from a word if it has as much.
+pub(crate) fn take(word: &AtomicU64, amount: u64) -> bool {
+    let mut current = word.load(Ordering::Relaxed);
+    while current >= amount {
+        // Another thread took or gave some if this fails. Relaxed: the number is all there is to it.
+        match word.compare_exchange_weak(current, current - amount, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(other) => current = other,
+        }
+    }
+    false
+}
+
+/// One stripe for each thread, as long as there are as many.
+pub(crate) struct Stripes {
+    stripes: Box<[Stripe]>,
+}
+
+/// This thread's stripe.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'s> {
+    pub(crate) stripe: &'s Stripe,
+    /// No other thread counts in it.
+    is_exclusive: bool,
+}
+
+impl Own<'_> {
+    #[inline]
+    pub(crate) fn count(self, what: Count, by: u64) {
+        let counter = &self.stripe.counts[what as usize];
+        // Relaxed: only a counter. Without a locked instruction where nobody else writes it.
+        if self.is_exclusive {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        } else {
+            counter.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Stripes {
+    pub(crate) fn new() -> Self {
+        let threads = std::thread::available_parallelism().map_or(4, usize::from);
+        let stripes = if cfg!(loom) { 2 } else { (2 * threads).next_power_of_two().clamp(4, STRIPES_MAX) };
+        Self { stripes: (0..stripes).map(|_| Stripe::new()).collect() }
+    }
+
+    #[inline]
+    pub(crate) fn own(&self) -> Own<'_> {
+        let number = hazard::thread_number();
+        // The number of stripes is a power of two.
+        let stripe = &self.stripes[number & (self.stripes.len() - 1)];
+        Own { stripe, is_exclusive: number < self.stripes.len() }
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Stripe> {
+        self.stripes.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.stripes.len()
+    }
+
+    pub(crate) fn sum(&self, what: Count) -> u64 {
+        let counts = self.stripes.iter().map(|stripe| stripe.counts[what as usize].load(Ordering::Relaxed));
+        counts.fold(0, u64::wrapping_add)
+    }
+}
