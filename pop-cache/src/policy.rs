@@ -1,170 +1,365 @@
-//! Which entry goes: S3-FIFO (Yang et al., SOSP '23) over the slab.
+//! Which entry goes: a contest between the window and the main clock, decided by aged frequencies.
 //!
 //! ```text
-//! insert : remembered as a ghost? into the main clock, else to the end of the small queue
-//! hit    : frequency + 1, at most 3
-//! evict  : while the small queue is longer than its share, take its head:
-//!              hit meanwhile? into the main clock, frequency 0; else evict it, and remember it as a ghost
-//!          else look at the slot under the clock's hand:
-//!              frequency > 0? frequency - 1, and on; else evict it
+//! hit    : heat + 1, at most 2
+//! insert : to the end of the window; its frequency is 1, or what its ghost remembers plus 1
+//!          a ghost of the window that comes back soon makes the window larger, one of the main clock smaller
+//! evict  : the window is shorter than its target? the first cold entry under the clock's hand goes
+//!          else take the window's first, c, and the first cold one under the hand, v:
+//!              c was used more often than v → c moves to the main clock, v goes
+//!              c was hit in the window      → c gets a second round in it
+//!              else                         → c goes; the hand stays on v
 //! ```
 //!
-//! The small queue is a ring of handles. The main clock needs no queue: it is the slab itself in slot order, so a step
-//! of its hand reads the next eight bytes that are not far. All of it is advisory: a lost or doubled hint costs a
-//! worse choice and nothing else, so every access here is relaxed and no step waits for another.
+//! The window is a ring of handles. The main clock needs no queue: it is the slab itself in slot order, so a step of
+//! its hand reads the next eight bytes that are not far. `docs/eviction.md` has the measurements behind every
+//! constant. All of it is advisory: a lost or doubled hint costs a worse choice and nothing else, so every access here
+//! is relaxed, counters may lose a count to a race, and no step waits for another.
 
 use crate::memory::{Slab, Slot, kind, zeroed_half_words};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::table::LOAD;
 
-/// Hits beyond this are not counted.
-const FREQUENCY_MAX: u8 = 3;
-/// The small queue's share of all slots: one in so many.
-const SMALL_SHARE: u32 = 10;
-/// Slots looked at for one victim before the next that may go goes, however often it was hit.
-pub(crate) const STEPS: usize = 8;
-/// Ghosts for each bucket of the index, which has five entries.
-const GHOSTS: usize = 6;
-/// Ghosts in a set.
-const WAYS: usize = 8;
+/// Hits since the entry was last looked at that are told apart.
+const HEAT_MAX: u8 = 2;
+const HEAT: u8 = 3;
+const FREQUENCY_MAX: u8 = 15;
+/// Hot entries that a search for one victim passes before it takes the coldest of them.
+const LOOKS: usize = 8;
+/// Slots without an entry of the main clock that a search passes.
+const SKIPS: usize = 32;
+/// Ghosts for each entry that the index is laid out for.
+const GHOSTS: usize = 2;
+/// Ghosts in a set: a cache line.
+const WAYS: usize = 16;
+/// An epoch, in which a frequency halves: so many ticks (misses and hits) an entry.
+const EPOCH_TICKS: u64 = 10;
+/// The window's share of all entries, in 1/65,536: at first a tenth, and its bounds.
+const SHARE_FIRST: u32 = 6_554;
+const SHARE_MIN: u32 = 655;
+const SHARE_MAX: u32 = 64_881;
+/// A ghost came back soon if within one in so many drops of the entries there are.
+const SOON: u64 = 6;
 
 /// A hit. No write once the entry is hot; a lost increment is a hint lost.
 #[inline]
 pub(crate) fn hit<K, V>(slot: &Slot<K, V>) {
     let frequency = slot.frequency.load(Ordering::Relaxed);
-    if frequency < FREQUENCY_MAX {
+    if frequency & HEAT < HEAT_MAX {
         slot.frequency.store(frequency + 1, Ordering::Relaxed);
     }
 }
 
-/// What an entry begins with. In the main clock its slot may be right under the hand: the hand passes it once.
-pub(crate) fn first_frequency(kind: u8) -> u8 {
-    u8::from(kind & kind::MASK == kind::MAIN)
-}
-
-/// One entry takes the place of another with the same key: as hot as that was, and a hit more.
-pub(crate) fn inherit<K, V>(old: &Slot<K, V>, new: &Slot<K, V>) {
-    if old.is(kind::MAIN) {
-        promote(new);
-    }
-    new.frequency.store(old.frequency.load(Ordering::Relaxed), Ordering::Relaxed);
-    hit(new);
+/// Whose choice an eviction was, as ghosts remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Window = 1,
+    Main = 2,
+    /// The window's, but the other was used as often.
+    Tie = 3,
 }
 
 /// What grows with the number of entries; a larger table starts with empty ones.
 pub(crate) struct Queues {
-    small: Ring,
+    window: Ring,
     ghosts: Ghosts,
 }
 
 impl Queues {
     pub(crate) fn new(buckets: u32) -> Self {
-        Self { small: Ring::new(buckets), ghosts: Ghosts::new(buckets as usize * GHOSTS) }
-    }
-
-    /// Where an entry with this home hash begins.
-    pub(crate) fn admit(&self, home: u32) -> u8 {
-        if self.ghosts.recalls(home, self.small.time()) { kind::MAIN } else { kind::SMALL }
-    }
-
-    /// An entry of the small queue is in the index.
-    pub(crate) fn inserted<K, V>(&self, slab: &Slab<K, V>, handle: u32) {
-        while self.small.is_full() {
-            let Some((position, handle)) = self.small.pop() else { break };
-            if is_at(slab.slot(handle), position) {
-                promote(slab.slot(handle));
-            }
-        }
-        self.small.push(slab, handle);
-    }
-
-    /// An entry was evicted by this policy's choice.
-    pub(crate) fn evicted(&self, home: u32) {
-        self.ghosts.remember(home, self.small.time());
+        let entries = buckets as usize * LOAD as usize;
+        Self { window: Ring::new(entries), ghosts: Ghosts::new(entries * GHOSTS) }
     }
 }
 
-/// Where the clock's hand is.
-pub(crate) struct Hand(AtomicU32);
+/// What all entries share.
+#[repr(align(128))]
+pub(crate) struct Policy {
+    hand: AtomicU32,
+    /// The window's share.
+    share: AtomicU32,
+    epoch: AtomicU32,
+    ticks: AtomicU64,
+    /// Entries of the main clock.
+    mains: AtomicU64,
+    /// Drops by the window, and by the main clock.
+    drops: [AtomicU64; 2],
+}
 
-impl Hand {
+/// Adds where a lost count does no harm.
+fn bump(counter: &AtomicU64, by: u64) -> u64 {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(by);
+    counter.store(sum, Ordering::Relaxed);
+    sum
+}
+
+fn aged(frequency: u8, epochs: u32) -> u8 {
+    frequency >> epochs.min(7)
+}
+
+impl Policy {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self {
+            hand: AtomicU32::new(0),
+            share: AtomicU32::new(SHARE_FIRST),
+            epoch: AtomicU32::new(0),
+            ticks: AtomicU64::new(0),
+            mains: AtomicU64::new(0),
+            drops: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
     }
 
-    /// One step: looks at one entry and says whether it should go. `anyhow` asks for any that may go.
-    pub(crate) fn step<K, V>(&self, slab: &Slab<K, V>, queues: &Queues, anyhow: bool) -> Option<u32> {
+    fn residents(&self, queues: &Queues) -> u64 {
+        (self.mains.load(Ordering::Relaxed) + queues.window.length()).max(1)
+    }
+
+    fn tick(&self, by: u64, residents: u64) {
+        if by > 0 && bump(&self.ticks, by) >= EPOCH_TICKS * residents.max(128) {
+            self.ticks.store(0, Ordering::Relaxed);
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An entry is about to come in whose key is not there, or is to be replaced: its first frequency.
+    pub(crate) fn admit(&self, queues: &Queues, home: u32) -> u8 {
+        let residents = self.residents(queues);
+        self.tick(1, residents);
+        let Some(ghost) = queues.ghosts.take(home) else { return 1 << 2 };
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let epochs = epoch.wrapping_sub(ghost.epoch) & 15;
+        let frequency = (aged(ghost.frequency, epochs) + 1).min(FREQUENCY_MAX);
+        let stride = residents.div_ceil(64);
+        let drops = &self.drops[usize::from(ghost.by == By::Main as u32)];
+        let age = (drops.load(Ordering::Relaxed) / stride).wrapping_sub(u64::from(ghost.stamp)) & 1023;
+        if age < residents.div_ceil(SOON).div_ceil(stride) {
+            self.adapt(ghost.by, residents);
+        }
+        frequency << 2
+    }
+
+    /// The window should have been larger, or smaller.
+    fn adapt(&self, by: u32, residents: u64) {
+        let entry = u32::try_from(65_536 / residents).unwrap_or(u32::MAX);
+        let step = entry.clamp(131, 1024).max(131);
+        let share = self.share.load(Ordering::Relaxed);
+        let new = match by {
+            by if by == By::Window as u32 => (share + step * 2 / 5).min(SHARE_MAX),
+            by if by == By::Main as u32 => {
+                share.saturating_sub(step).max(SHARE_MIN.max(entry)).min(SHARE_MAX)
+            }
+            _ => return,
+        };
+        self.share.store(new, Ordering::Relaxed);
+    }
+
+    /// An entry with this first frequency is in a slot that is marked as the window's.
+    pub(crate) fn inserted<K, V>(&self, slab: &Slab<K, V>, queues: &Queues, handle: u32) {
+        while queues.window.is_full() {
+            let Some((position, handle)) = queues.window.pop() else { break };
+            if queues.window.is_at(slab.slot(handle), position) {
+                self.promote(slab.slot(handle));
+            }
+        }
+        queues.window.push(slab, handle);
+    }
+
+    /// One entry took the place of another with the same key: it is as hot as that was, and a hit more.
+    pub(crate) fn inherit<K, V>(&self, old: &Slot<K, V>, new: &Slot<K, V>) {
+        if old.is(kind::MAIN) {
+            self.promote(new);
+        }
+        new.frequency.store(old.frequency.load(Ordering::Relaxed), Ordering::Relaxed);
+        hit(new);
+    }
+
+    /// An entry of this kind is gone, for whatever cause.
+    pub(crate) fn gone(&self, was: u8) {
+        if was & kind::MASK == kind::MAIN {
+            self.mains.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An entry was evicted by this policy's choice, of this last frequency.
+    pub(crate) fn evicted(&self, queues: &Queues, home: u32, frequency: u8, by: By) {
+        let drops = bump(&self.drops[usize::from(by == By::Main)], 1);
+        let stride = self.residents(queues).div_ceil(64);
+        let ghost = Ghost {
+            frequency: frequency >> 2,
+            epoch: self.epoch.load(Ordering::Relaxed) & 15,
+            by: by as u32,
+            stamp: (drops / stride) as u32 & 1023,
+        };
+        queues.ghosts.put(home, ghost, drops);
+    }
+
+    /// Chooses a victim, in a bounded number of steps. None if it saw none that may go.
+    pub(crate) fn victim<K, V>(
+        &self,
+        slab: &Slab<K, V>,
+        queues: &Queues,
+        is_expired: impl Fn(u32, u8) -> bool,
+    ) -> Option<(u32, By)> {
+        let mut looks = LOOKS;
+        // Each round uses up a look, or makes the window shorter than its target.
+        for _ in 0..2 * LOOKS {
+            let residents = self.residents(queues);
+            let target = (residents * u64::from(self.share.load(Ordering::Relaxed)) >> 16).max(1);
+            let length = queues.window.length();
+            if length < target
+                && let Some(victim) = self.search(slab, residents, &mut looks, &is_expired)
+            {
+                return Some((victim, By::Main));
+            }
+            let Some((position, candidate)) = queues.window.pop() else {
+                return self
+                    .search(slab, residents, &mut looks, &is_expired)
+                    .map(|victim| (victim, By::Main));
+            };
+            let slot = slab.slot(candidate);
+            if !queues.window.is_at(slot, position) {
+                continue;
+            }
+            let marks = slot.kind.load(Ordering::Relaxed);
+            if marks & kind::PINNED != 0 {
+                self.promote(slot);
+                continue;
+            }
+            if marks & kind::DEADLINE != 0 && is_expired(candidate, marks) {
+                return Some((candidate, By::Tie));
+            }
+            // No ageing in the window: it is short.
+            let old = slot.frequency.load(Ordering::Relaxed);
+            let (heat, frequency) = (old & HEAT, ((old >> 2) + (old & HEAT)).min(FREQUENCY_MAX));
+            slot.frequency.store(frequency << 2, Ordering::Relaxed);
+            self.tick(u64::from(heat), residents);
+            if length > target + residents / 64 + 1 && self.mains.load(Ordering::Relaxed) + target < residents
+            {
+                // More than its share, as when the cache has just become full: the main clock is not full yet.
+                self.promote(slot);
+                continue;
+            }
+            let victim = self.search(slab, residents, &mut looks, &is_expired);
+            let other = victim.map(|victim| slab.slot(victim).frequency.load(Ordering::Relaxed) >> 2);
+            match (victim, other) {
+                (Some(victim), Some(other)) if frequency > other.max(1) => {
+                    self.promote(slot);
+                    return Some((victim, By::Main));
+                }
+                _ if heat > 0 && looks > 0 => {
+                    looks -= 1;
+                    queues.window.push(slab, candidate);
+                }
+                _ => {
+                    let is_tie = other == Some(frequency);
+                    return Some((candidate, if is_tie { By::Tie } else { By::Window }));
+                }
+            }
+        }
+        None
+    }
+
+    /// The next cold entry of the main clock, which the hand stays on; or the coldest of those it looked at.
+    fn search<K, V>(
+        &self,
+        slab: &Slab<K, V>,
+        residents: u64,
+        looks: &mut usize,
+        is_expired: impl Fn(u32, u8) -> bool,
+    ) -> Option<u32> {
+        let length = slab.length();
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let mut skips = SKIPS;
+        let mut best: Option<(u8, u32)> = None;
+        loop {
+            let hand = self.hand.load(Ordering::Relaxed);
+            let handle = if hand < length { hand } else { 0 };
+            let slot = slab.slot(handle);
+            let marks = slot.kind.load(Ordering::Relaxed);
+            if marks & kind::MASK == kind::MAIN && marks & kind::PINNED == 0 {
+                if marks & kind::DEADLINE != 0 && is_expired(handle, marks) {
+                    return Some(handle);
+                }
+                let old = slot.frequency.load(Ordering::Relaxed);
+                let is_hot = u8::from(old & HEAT > 0);
+                let epochs = u32::from((epoch as u16).wrapping_sub(slot.stamp.load(Ordering::Relaxed)));
+                let frequency = (aged(old >> 2, epochs) + is_hot).min(FREQUENCY_MAX);
+                let heat = (old & HEAT) - is_hot;
+                slot.frequency.store(frequency << 2 | heat, Ordering::Relaxed);
+                slot.stamp.store(epoch as u16, Ordering::Relaxed);
+                if is_hot == 0 {
+                    return Some(handle);
+                }
+                self.tick(1, residents);
+                if best.is_none_or(|(least, _)| frequency + heat < least) {
+                    best = Some((frequency + heat, handle));
+                }
+                if *looks == 0 {
+                    return best.map(|(_, handle)| handle);
+                }
+                *looks -= 1;
+            } else if skips == 0 {
+                return best.map(|(_, handle)| handle);
+            } else {
+                skips -= 1;
+            }
+            self.hand.store(handle + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at one slot and takes whatever may go: for an insert that finds nothing else.
+    pub(crate) fn any_victim<K, V>(&self, slab: &Slab<K, V>, queues: &Queues) -> Option<u32> {
         let length = slab.length();
         if length == 0 {
             return None;
         }
-        if queues.small.length() > u64::from(length / SMALL_SHARE)
-            && let Some((position, handle)) = queues.small.pop()
-        {
-            let slot = slab.slot(handle);
-            if !is_at(slot, position) {
-                return None;
-            }
-            let is_pinned = slot.kind.load(Ordering::Relaxed) & kind::PINNED != 0;
-            if is_pinned || (slot.frequency.load(Ordering::Relaxed) > 0 && !anyhow) {
-                promote(slot);
-                return None;
-            }
-            return Some(handle);
-        }
-        let handle = self.0.fetch_add(1, Ordering::Relaxed) % length;
+        let hand = self.hand.load(Ordering::Relaxed);
+        let handle = if hand < length { hand } else { 0 };
+        self.hand.store(handle + 1, Ordering::Relaxed);
         let slot = slab.slot(handle);
-        let kind = slot.kind.load(Ordering::Relaxed);
-        if kind & kind::PINNED != 0 {
-            return None;
+        let marks = slot.kind.load(Ordering::Relaxed);
+        let is_resident = matches!(marks & kind::MASK, kind::SMALL | kind::MAIN);
+        if marks & kind::MASK == kind::SMALL && !queues.window.holds(slot) {
+            // Its place in the ring was overwritten, or is in the ring of a table that is gone.
+            self.promote(slot);
         }
-        match kind & kind::MASK {
-            kind::SMALL => {
-                // Its place in the ring was overwritten, or is in the ring of a table that is gone.
-                if !queues.small.holds(slot) {
-                    promote(slot);
-                }
-                anyhow.then_some(handle)
+        (is_resident && marks & kind::PINNED == 0).then_some(handle)
+    }
+
+    /// From the window into the main clock.
+    fn promote<K, V>(&self, slot: &Slot<K, V>) {
+        let marks = slot.kind.load(Ordering::Relaxed);
+        if marks & kind::MASK == kind::SMALL {
+            let main = marks & !kind::MASK | kind::MAIN;
+            // If this fails the entry is gone, or its marks were changed: then the clock finds it lost in the window.
+            if slot.kind.compare_exchange(marks, main, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                slot.stamp.store(self.epoch.load(Ordering::Relaxed) as u16, Ordering::Relaxed);
+                self.mains.fetch_add(1, Ordering::Relaxed);
             }
-            kind::MAIN => {
-                let frequency = slot.frequency.load(Ordering::Relaxed);
-                if frequency > 0 {
-                    slot.frequency.store(frequency - 1, Ordering::Relaxed);
-                }
-                (frequency == 0 || anyhow).then_some(handle)
-            }
-            _ => None,
         }
     }
 }
 
-/// From the small queue into the main clock.
-fn promote<K, V>(slot: &Slot<K, V>) {
-    let kind = slot.kind.load(Ordering::Relaxed);
-    if kind & kind::MASK == kind::SMALL {
-        slot.frequency.store(0, Ordering::Relaxed);
-        let main = kind & !kind::MASK | kind::MAIN;
-        // If this fails the entry is gone, or its marks were changed and the hand comes again.
-        let _moved = slot.kind.compare_exchange(kind, main, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-fn is_at<K, V>(slot: &Slot<K, V>, position: u64) -> bool {
-    slot.is(kind::SMALL) && slot.stamp.load(Ordering::Relaxed) == position as u16
-}
-
-/// A queue of handles. The low bits of an entry's position are its slot's stamp, so that a handle whose slot was
-/// reused meanwhile is known for stale.
+/// A queue of handles. An entry's place is its slot's stamp, coarsely, so that a handle whose slot was reused meanwhile is
+/// known for stale.
 struct Ring {
     /// Handle plus one.
     handles: Box<[AtomicU32]>,
+    /// The stamp is the position without so many bits.
+    coarse: u32,
     head: AtomicU64,
     tail: AtomicU64,
 }
 
 impl Ring {
-    fn new(buckets: u32) -> Self {
-        let length = 1_usize << (2 * buckets).ilog2().max(if cfg!(loom) { 1 } else { 3 });
-        Self { handles: zeroed_half_words(length), head: AtomicU64::new(0), tail: AtomicU64::new(0) }
+    fn new(entries: usize) -> Self {
+        let length = (entries * 3 / 4).next_power_of_two().max(if cfg!(loom) { 2 } else { 16 });
+        Self {
+            handles: zeroed_half_words(length),
+            // A full ring spans half of the stamps.
+            coarse: (length >> 15).max(1).ilog2(),
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+        }
     }
 
     fn length(&self) -> u64 {
@@ -176,19 +371,22 @@ impl Ring {
         self.length() >= self.handles.len() as u64
     }
 
-    /// Counts what has passed.
-    fn time(&self) -> u64 {
-        self.head.load(Ordering::Relaxed)
-    }
-
     fn place(&self, position: u64) -> &AtomicU32 {
         // The length is a power of two.
         &self.handles[position as usize & (self.handles.len() - 1)]
     }
 
+    fn stamp(&self, position: u64) -> u16 {
+        (position >> self.coarse) as u16
+    }
+
+    fn is_at<K, V>(&self, slot: &Slot<K, V>, position: u64) -> bool {
+        slot.is(kind::SMALL) && slot.stamp.load(Ordering::Relaxed) == self.stamp(position)
+    }
+
     fn push<K, V>(&self, slab: &Slab<K, V>, handle: u32) {
         let position = self.tail.fetch_add(1, Ordering::Relaxed);
-        slab.slot(handle).stamp.store(position as u16, Ordering::Relaxed);
+        slab.slot(handle).stamp.store(self.stamp(position), Ordering::Relaxed);
         self.place(position).store(handle + 1, Ordering::Relaxed);
     }
 
@@ -210,72 +408,69 @@ impl Ring {
 
     /// Whether the slot's stamp may still be in the ring.
     fn holds<K, V>(&self, slot: &Slot<K, V>) -> bool {
-        let behind =
-            (self.tail.load(Ordering::Relaxed) as u16).wrapping_sub(slot.stamp.load(Ordering::Relaxed));
-        u64::from(behind) <= self.length()
+        let tail = self.stamp(self.tail.load(Ordering::Relaxed));
+        let behind = tail.wrapping_sub(slot.stamp.load(Ordering::Relaxed));
+        u64::from(behind) <= (self.length() >> self.coarse) + 1
     }
 }
 
-/// Fingerprints of what was evicted lately, in sets; each with the time, so that the oldest of a set goes.
-struct Ghosts {
-    words: Box<[AtomicU32]>,
-    sets: usize,
-    /// Time runs in units of so many bits.
-    unit: u32,
+/// What is remembered of an entry that was evicted.
+struct Ghost {
+    frequency: u8,
+    /// Its last four bits.
+    epoch: u32,
+    by: u32,
+    /// When, in drops of its kind, coarsely; ten bits.
+    stamp: u32,
 }
 
-const AGE_BITS: u32 = 14;
-const AGE_MASK: u32 = (1 << AGE_BITS) - 1;
+/// Ghosts in sets, as `fingerprint 12 | frequency 4 | epoch 4 | by 2 | stamp 10`; zero is none.
+struct Ghosts {
+    words: Box<[AtomicU32]>,
+    first: usize,
+    sets: usize,
+}
 
 impl Ghosts {
     fn new(ghosts: usize) -> Self {
-        let sets = ghosts.div_ceil(WAYS);
-        // A thousandth of a life.
-        let unit = (ghosts as u32 / 1024).max(1).ilog2();
-        Self { words: zeroed_half_words(sets * WAYS), sets, unit }
+        let sets = if cfg!(loom) { 1 } else { ghosts.max(512).div_ceil(WAYS) };
+        let words = zeroed_half_words(sets * WAYS + WAYS - 1);
+        let misplaced = words.as_ptr().addr() / size_of::<u32>() % WAYS;
+        Self { words, first: (WAYS - misplaced) % WAYS, sets }
     }
 
+    /// The set of a home hash, and its fingerprint in place.
     fn set(&self, home: u32) -> (&[AtomicU32], u32) {
         let stirred = home.wrapping_mul(0x9e37_79b1);
         let set = (u64::from(stirred) * self.sets as u64) >> 32;
-        let start = set as usize * WAYS;
-        // Never 0, which is no ghost.
-        let print = (home ^ (home >> 14)) & !AGE_MASK | (1 << 31);
-        (&self.words[start..start + WAYS], print)
+        let start = self.first + set as usize * WAYS;
+        (&self.words[start..start + WAYS], home << 20)
     }
 
-    fn age(&self, word: u32, now: u64) -> u32 {
-        ((now >> self.unit) as u32).wrapping_sub(word) & AGE_MASK
-    }
-
-    fn remember(&self, home: u32, now: u64) {
+    fn put(&self, home: u32, ghost: Ghost, random: u64) {
         let (set, print) = self.set(home);
-        let mut oldest = (0, &set[0]);
-        for word in set {
-            let ghost = word.load(Ordering::Relaxed);
-            if ghost & !AGE_MASK == print || ghost == 0 {
-                oldest = (u32::MAX, word);
-                break;
-            }
-            let age = self.age(ghost, now) + 1;
-            if age > oldest.0 {
-                oldest = (age, word);
-            }
-        }
-        oldest.1.store(print | ((now >> self.unit) as u32 & AGE_MASK), Ordering::Relaxed);
+        let word =
+            print | u32::from(ghost.frequency) << 16 | ghost.epoch << 12 | ghost.by << 10 | ghost.stamp;
+        // An empty place, else any: the age of what it holds tells little.
+        let any = (random.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % WAYS;
+        let empty = set.iter().find(|word| word.load(Ordering::Relaxed) == 0);
+        empty.unwrap_or(&set[any]).store(word, Ordering::Relaxed);
     }
 
-    /// Whether it is remembered; it is forgotten then.
-    fn recalls(&self, home: u32, now: u64) -> bool {
+    /// What is remembered; it is forgotten then.
+    fn take(&self, home: u32) -> Option<Ghost> {
         let (set, print) = self.set(home);
-        let life = (self.words.len() as u64 >> self.unit) as u32;
-        set.iter().any(|word| {
-            let ghost = word.load(Ordering::Relaxed);
-            let found = ghost & !AGE_MASK == print && self.age(ghost, now) <= life;
-            if found {
-                word.store(0, Ordering::Relaxed);
-            }
-            found
+        let place = set.iter().find(|word| {
+            let word = word.load(Ordering::Relaxed);
+            word != 0 && word & 0xfff0_0000 == print
+        })?;
+        let word = place.load(Ordering::Relaxed);
+        place.store(0, Ordering::Relaxed);
+        Some(Ghost {
+            frequency: (word >> 16) as u8 & FREQUENCY_MAX,
+            epoch: word >> 12 & 15,
+            by: word >> 10 & 3,
+            stamp: word & 1023,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::entry::Extra;
 use crate::hazard::Announced;
 use crate::index::{Found, Index, Inserted};
 use crate::memory::{List, Word, kind};
-use crate::policy::{self, Hand, STEPS};
+use crate::policy::{By, Policy, Queues};
 use crate::room::Room;
 use crate::stripe::{Count, Own, Stripe, Stripes, take};
 use crate::sync::Ordering;
@@ -25,6 +25,8 @@ const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
 const HEADROOM: u64 = 64;
 /// Victims for one insert beyond what it needs.
 const AHEAD: usize = 2;
+/// Choices of the policy that may turn out to be gone.
+const TRIES: usize = 4;
 /// Victims between two looks at whether there is room now.
 const SLICE: usize = 32;
 
@@ -51,7 +53,7 @@ pub(crate) struct Store<K, V> {
     /// The bound on entries, if there is one beside the weight.
     pub(crate) seats: Option<Room>,
     pub(crate) stripes: Stripes,
-    hand: Hand,
+    pub(crate) policy: Policy,
 }
 
 /// What is known of an entry that is about to come in.
@@ -69,7 +71,7 @@ impl<K, V> Store<K, V> {
             weight: Room::new(capacity),
             seats: entries_max.map(Room::new),
             stripes: Stripes::new(),
-            hand: Hand::new(),
+            policy: Policy::new(),
         }
     }
 
@@ -112,8 +114,9 @@ impl<K, V> Store<K, V> {
         };
         own.count(count, 1);
         let slot = self.index.slab.slot(handle);
-        let kind = slot.kind.load(Ordering::Relaxed);
-        slot.kind.store(kind & !kind::MASK | kind::RETIRED, Ordering::Relaxed);
+        // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
+        const { assert!(kind::RETIRED == kind::MASK) };
+        self.policy.gone(slot.kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
         let stripe = own.stripe;
         stripe.retired.fetch_add(weight, Ordering::Relaxed);
         stripe.in_limbo.fetch_add(1, Ordering::Relaxed);
@@ -300,7 +303,7 @@ impl<K, V> Store<K, V> {
             if (self.weight.spare() > share || stripe.pipeline() >= share) && excess == 0 {
                 break;
             }
-            if self.evict(own, STEPS).is_none() {
+            if self.evict(own, 0).is_none() {
                 break;
             }
         }
@@ -308,7 +311,7 @@ impl<K, V> Store<K, V> {
             && seats.spare() == 0
             && stripe.pipeline() < share
         {
-            let _evicted = self.evict(own, STEPS);
+            let _evicted = self.evict(own, 0);
         }
         self.settle(own, share);
     }
@@ -339,34 +342,50 @@ impl<K, V> Store<K, V> {
         self.settle(own, self.share());
     }
 
-    /// Evicts one entry, and says what it weighed. Looks at `steps` entries, and then at as many again without regard
-    /// to how often they were hit.
-    fn evict(&self, own: Own<'_>, steps: usize) -> Option<u64> {
-        for step in 0..2 * steps {
-            let hazard = crate::hazard::Hazard::new();
+    /// Evicts one entry, and says what it weighed; the policy's choice, or if that has none any of the next `patience`
+    /// slots.
+    fn evict(&self, own: Own<'_>, patience: usize) -> Option<u64> {
+        let hazard = crate::hazard::Hazard::new();
+        let slab = &self.index.slab;
+        let is_expired =
+            |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= now());
+        for _ in 0..TRIES {
             let queues = &self.index.table(&hazard).queues;
-            let Some(handle) = self.hand.step(&self.index.slab, queues, step >= steps.min(STEPS)) else {
-                continue;
-            };
-            let Some(found) = self.index.find_slot(handle) else { continue };
-            let kind = found.slot.kind.load(Ordering::Relaxed);
-            let home = found.slot.home();
-            if kind & kind::PINNED != 0 || !self.index.remove(&found) {
-                continue;
+            let Some((handle, by)) = self.policy.victim(slab, queues, is_expired) else { continue };
+            if let Some(weight) = self.evict_slot(own, handle, Some((queues, by))) {
+                return Some(weight);
             }
-            let why = match self.deadline_of(handle, kind) {
-                Some(deadline) if deadline <= now() => RemovalCause::Expired,
-                _ => RemovalCause::Size,
-            };
-            if kind & kind::MASK == kind::SMALL && why == RemovalCause::Size {
-                queues.evicted(home);
+        }
+        for _ in 0..patience {
+            let queues = &self.index.table(&hazard).queues;
+            if let Some(handle) = self.policy.any_victim(slab, queues)
+                && let Some(weight) = self.evict_slot(own, handle, None)
+            {
+                return Some(weight);
             }
-            let weight = self.weight_of(handle);
-            drop(found);
-            self.retire(own, handle, why);
-            return Some(weight);
         }
         None
+    }
+
+    /// Evicts the entry of a slot, if it is in the index.
+    fn evict_slot(&self, own: Own<'_>, handle: u32, by: Option<(&Queues, By)>) -> Option<u64> {
+        let found = self.index.find_slot(handle)?;
+        let marks = found.slot.kind.load(Ordering::Relaxed);
+        if marks & kind::PINNED != 0 {
+            return None;
+        }
+        let (home, frequency) = (found.slot.home(), found.slot.frequency.load(Ordering::Relaxed));
+        let is_expired = self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= now());
+        let weight = self.weight_of(handle);
+        if !self.index.remove(&found) {
+            return None;
+        }
+        if let (Some((queues, by)), false) = (by, is_expired) {
+            self.policy.evicted(queues, home, frequency, by);
+        }
+        drop(found);
+        self.retire(own, handle, if is_expired { RemovalCause::Expired } else { RemovalCause::Size });
+        Some(weight)
     }
 
     /// Evicts until what is reserved fits the capacity, or nothing more can go.
@@ -436,7 +455,7 @@ impl<K: Eq, V> Store<K, V> {
         own.count(Count::WeightIn, terms.weight);
         match inserted {
             Inserted::Replaced(old) => {
-                policy::inherit(self.index.slab.slot(old), self.index.slab.slot(handle));
+                self.policy.inherit(self.index.slab.slot(old), self.index.slab.slot(handle));
                 self.retire(own, old, RemovalCause::Replaced);
             }
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
@@ -465,7 +484,8 @@ impl<K: Eq, V> Store<K, V> {
         if handle >= table.entries() {
             self.index.grow();
         }
-        let mut marks = table.queues.admit(hash.home);
+        let frequency = self.policy.admit(&table.queues, hash.home);
+        let mut marks = kind::SMALL;
         if weight != 1 {
             slab.word(Word::Weight, handle).store(weight, Ordering::Relaxed);
             marks |= kind::WEIGHTED;
@@ -483,11 +503,9 @@ impl<K: Eq, V> Store<K, V> {
             slab.write(handle, hash.home, key, value);
         }
         let slot = slab.slot(handle);
-        slot.frequency.store(policy::first_frequency(marks), Ordering::Relaxed);
+        slot.frequency.store(frequency, Ordering::Relaxed);
         slot.kind.store(marks, Ordering::Relaxed);
-        if marks & kind::MASK == kind::SMALL {
-            table.queues.inserted(slab, handle);
-        }
+        self.policy.inserted(slab, &table.queues, handle);
         Ok(handle)
     }
 
