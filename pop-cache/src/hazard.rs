@@ -24,15 +24,20 @@ pub(crate) const HAZARDS: usize = if cfg!(loom) { 2 } else { 8 };
 const ALL_TAKEN: u32 = (1 << HAZARDS) - 1;
 
 /// One thread's announcements.
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(crate) struct Record {
-    /// Addresses of entries; 0 is none.
-    entries: [AtomicUsize; HAZARDS],
-    /// Addresses of index tables, one beside each entry. It stays announced when the reader has gone, so that the
-    /// next look-up in the same table finds it announced already.
-    tables: [AtomicUsize; HAZARDS],
+    announcements: [Announcement; HAZARDS],
     claimed: AtomicBool,
     number: usize,
+}
+
+/// What one reader announces; 0 is nothing.
+struct Announcement {
+    /// The address of an entry.
+    entry: AtomicUsize,
+    /// The address of an index table. It stays announced when the reader has gone, so that the next look-up in the same
+    /// table finds it announced already.
+    table: AtomicUsize,
 }
 
 /// All records of this process.
@@ -62,8 +67,10 @@ impl Registry {
         free.unwrap_or_else(|| {
             let number = self.count.fetch_add(1, Ordering::Relaxed);
             self.records.push(Record {
-                entries: core::array::from_fn(|_| AtomicUsize::new(0)),
-                tables: core::array::from_fn(|_| AtomicUsize::new(0)),
+                announcements: core::array::from_fn(|_| Announcement {
+                    entry: AtomicUsize::new(0),
+                    table: AtomicUsize::new(0),
+                }),
                 claimed: AtomicBool::new(true),
                 number,
             })
@@ -73,8 +80,9 @@ impl Registry {
 
 impl Record {
     fn abandon(&self) {
-        for announced in self.entries.iter().chain(&self.tables) {
-            announced.store(0, Ordering::Release);
+        for announced in &self.announcements {
+            announced.entry.store(0, Ordering::Release);
+            announced.table.store(0, Ordering::Release);
         }
         self.claimed.store(false, Ordering::Release);
     }
@@ -143,12 +151,12 @@ pub(crate) fn thread_number() -> usize {
     })
 }
 
-/// One slot of this thread's record, for as long as it lives.
+/// One announcement of this thread's, for as long as it lives.
 pub(crate) struct Hazard {
-    record: &'static Record,
-    slot: usize,
-    /// The whole record is this hazard's own.
-    is_extra: bool,
+    announced: &'static Announcement,
+    /// Its bit among the thread's; none if it has a whole record for itself.
+    bit: u32,
+    extra: Option<&'static Record>,
     stays_on_its_thread: PhantomData<*const ()>,
 }
 
@@ -168,9 +176,11 @@ impl Hazard {
 
     #[inline]
     fn take(local: &Local, record: &'static Record, taken: u32) -> Self {
-        let slot = (!taken).trailing_zeros() as usize;
-        local.taken.set(taken | (1 << slot));
-        Self { record, slot, is_extra: false, stays_on_its_thread: PhantomData }
+        let slot = (!taken).trailing_zeros() as usize % HAZARDS;
+        let bit = 1 << slot;
+        local.taken.set(taken | bit);
+        let announced = &record.announcements[slot];
+        Self { announced, bit, extra: None, stays_on_its_thread: PhantomData }
     }
 
     #[cold]
@@ -179,7 +189,8 @@ impl Hazard {
             Some(record) if local.taken.get() != ALL_TAKEN => Self::take(local, record, local.taken.get()),
             _ => {
                 let record = REGISTRY.claim();
-                Self { record, slot: 0, is_extra: true, stays_on_its_thread: PhantomData }
+                let announced = &record.announcements[0];
+                Self { announced, bit: 0, extra: Some(record), stays_on_its_thread: PhantomData }
             }
         }
     }
@@ -187,7 +198,7 @@ impl Hazard {
     /// Announces an entry. It is safe from reuse if, after this, the index still holds it.
     #[inline]
     pub(crate) fn announce(&self, address: usize) {
-        self.record.entries[self.slot].store(address, Ordering::Relaxed);
+        self.announced.entry.store(address, Ordering::Relaxed);
         barrier::light();
     }
 
@@ -195,12 +206,11 @@ impl Hazard {
     /// was found current under it, so the caller need not look again.
     #[inline]
     pub(crate) fn announce_table(&self, address: usize) -> bool {
-        let announced = &self.record.tables[self.slot];
         // Only this thread writes the word.
-        if announced.load(Ordering::Relaxed) == address {
+        if self.announced.table.load(Ordering::Relaxed) == address {
             return false;
         }
-        announced.store(address, Ordering::Relaxed);
+        self.announced.table.store(address, Ordering::Relaxed);
         barrier::light();
         true
     }
@@ -210,11 +220,11 @@ impl Drop for Hazard {
     #[inline]
     fn drop(&mut self) {
         // Release: the reclaimer that reads this has our reads behind it.
-        self.record.entries[self.slot].store(0, Ordering::Release);
-        if self.is_extra {
-            self.record.abandon();
+        self.announced.entry.store(0, Ordering::Release);
+        if let Some(record) = self.extra {
+            record.abandon();
         } else {
-            let _gone = LOCAL.try_with(|local| local.taken.set(local.taken.get() & !(1 << self.slot)));
+            LOCAL.with(|local| local.taken.set(local.taken.get() & !self.bit));
         }
     }
 }
@@ -229,23 +239,23 @@ impl Announced {
 
     /// None if the barrier failed.
     pub(crate) fn entries() -> Option<Self> {
-        Self::read(|record| &record.entries)
+        Self::read(|announced| &announced.entry)
     }
 
     /// The same for tables.
     pub(crate) fn tables() -> Option<Self> {
-        Self::read(|record| &record.tables)
+        Self::read(|announced| &announced.table)
     }
 
-    fn read(of: impl Fn(&'static Record) -> &'static [AtomicUsize; HAZARDS]) -> Option<Self> {
+    fn read(of: impl Fn(&Announcement) -> &AtomicUsize) -> Option<Self> {
         if !barrier::heavy() {
             return None;
         }
         let mut announced = Self { bits: [0; Self::WORDS] };
         for record in REGISTRY.records.iter() {
-            for word in of(record) {
+            for announcement in &record.announcements {
                 // Acquire pairs with the release in `Hazard::drop`.
-                let address = word.load(Ordering::Acquire);
+                let address = of(announcement).load(Ordering::Acquire);
                 if address != 0 {
                     let (word, bit) = Self::place(address);
                     announced.bits[word] |= bit;

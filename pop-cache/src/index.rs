@@ -44,7 +44,8 @@ use crate::hazard::{Announced, Hazard};
 use crate::memory::{Slab, Slot};
 use crate::sync::{AtomicPtr, Ordering, after_write};
 use crate::table::{
-    CARRY, CARRY_ONE, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS, handle_of,
+    Bucket, CARRY, CARRY_ONE, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS,
+    handle_of,
 };
 
 /// Buckets of an old table that an insert hands over while a larger one takes its place.
@@ -159,6 +160,37 @@ impl<K, V> Index<K, V> {
         K: Borrow<Q>,
     {
         let hazard = Hazard::new();
+        let table = self.table(&hazard);
+        let place = table.place(hash.home, 0);
+        let bucket = table.bucket(place);
+        let matching = matching(bucket, hash);
+        // Nearly always the first choice, and one match. Whatever is unusual is looked at again, slowly.
+        if matching != 0 {
+            let index = matching.trailing_zeros() as usize % WORDS;
+            let word = bucket[index].load(Ordering::Relaxed) & !CARRY;
+            let handle = handle_of(word);
+            if hash.matches(word) && self.slab.is_first(handle) {
+                let slot = self.slab.slot(handle);
+                hazard.announce(slot.address());
+                // Acquire pairs with the release that published the entry.
+                if bucket[index].load(Ordering::Acquire) & !CARRY == word {
+                    // SAFETY: announced, and in the index after that.
+                    let pair = unsafe { self.slab.pair(handle) };
+                    if pair.0.borrow() == key {
+                        return Some(Found { handle, word, place, index, probe: 0, slot, pair, hazard });
+                    }
+                }
+            }
+        }
+        self.find_slowly(hazard, hash, key)
+    }
+
+    /// The same, by every choice and in tables that are being replaced.
+    #[inline(never)]
+    fn find_slowly<Q: Eq + ?Sized>(&self, hazard: Hazard, hash: Hash, key: &Q) -> Option<Found<'_, K, V>>
+    where
+        K: Borrow<Q>,
+    {
         let mut probe = 0;
         loop {
             let table = self.table(&hazard);
@@ -446,16 +478,6 @@ impl<K: Eq, V> Index<K, V> {
         }
     }
 
-    /// Puts in an entry whose key is not there. `Again` if it is.
-    pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
-        match self.insert_new(hash, handle) {
-            Attempt::Inserted => Some(Inserted::New),
-            Attempt::Overtaken => Some(Inserted::Overtaken),
-            Attempt::Full => Some(Inserted::Full),
-            Attempt::Again => None,
-        }
-    }
-
     fn insert_new(&self, hash: Hash, handle: u32) -> Attempt {
         let hazard = Hazard::new();
         let table = self.table(&hazard);
@@ -524,7 +546,7 @@ impl<K: Eq, V> Index<K, V> {
     }
 
     /// Whether the entry in a word has this key. None if it is not there any more.
-    fn has_key(&self, bucket: &crate::table::Bucket, index: usize, word: u64, key: &K) -> Option<bool> {
+    fn has_key(&self, bucket: &Bucket, index: usize, word: u64, key: &K) -> Option<bool> {
         let hazard = Hazard::new();
         let handle = handle_of(word);
         hazard.announce(self.slab.slot(handle).address());
@@ -619,6 +641,16 @@ impl<K: Eq, V> Index<K, V> {
             }
         }
     }
+}
+
+/// A bit for each word of a bucket that holds an entry with this tag. Without branches, which would be mispredicted.
+#[inline]
+fn matching(bucket: &Bucket, hash: Hash) -> u32 {
+    let mut matching = 0;
+    for (index, word) in bucket.iter().enumerate() {
+        matching |= u32::from(hash.matches(word.load(Ordering::Relaxed))) << index;
+    }
+    matching
 }
 
 /// Where a new entry can go.

@@ -62,10 +62,31 @@ pub(crate) fn zeroed_words(length: usize) -> Box<[AtomicU64]> {
     #[cfg(loom)]
     return (0..length).map(|_| AtomicU64::new(0)).collect();
     #[cfg(not(loom))]
-    // SAFETY: an atomic word of zero bits is a valid one.
-    unsafe {
-        Box::new_zeroed_slice(length).assume_init()
+    {
+        let words = Box::<[AtomicU64]>::new_zeroed_slice(length);
+        advise(words.as_ptr().cast(), size_of_val(&*words));
+        // SAFETY: an atomic word of zero bits is a valid one.
+        unsafe { words.assume_init() }
     }
+}
+
+/// Asks for large pages for a large array that is accessed at random: with small ones a look-up misses the translation
+/// buffer as often as the cache.
+fn advise(first: *const u8, bytes: usize) {
+    #[cfg(all(target_os = "linux", not(loom), not(miri)))]
+    {
+        const LARGE: usize = 2 << 20;
+        let start = first.addr().next_multiple_of(LARGE);
+        let end = (first.addr() + bytes) / LARGE * LARGE;
+        if end > start {
+            let pages = first.with_addr(start).cast_mut().cast();
+            // SAFETY: whole pages inside the array; the advice changes nothing that a program can see.
+            let _refused =
+                unsafe { rustix::mm::madvise(pages, end - start, rustix::mm::Advice::LinuxHugepage) };
+        }
+    }
+    #[cfg(not(all(target_os = "linux", not(loom), not(miri))))]
+    let _unused = (first, bytes);
 }
 
 /// The same, of half words.
@@ -231,6 +252,12 @@ impl<K, V> Slab<K, V> {
         }
     }
 
+    /// Whether a handle's slot is in the first chunk, as all are where the number of entries was known.
+    #[inline]
+    pub(crate) fn is_first(&self, handle: u32) -> bool {
+        handle < self.first_length
+    }
+
     /// The slot of a handle that [`bump`](Self::bump) has handed out.
     #[inline]
     pub(crate) fn slot(&self, handle: u32) -> &Slot<K, V> {
@@ -382,6 +409,7 @@ fn allocate<K, V>(length: usize) -> *mut Slot<K, V> {
         .collect();
     #[cfg(not(loom))]
     let slots: Box<[MaybeUninit<Slot<K, V>>]> = Box::new_zeroed_slice(length);
+    advise(slots.as_ptr().cast(), size_of_val(&*slots));
     // Zero bits are a valid slot: zero words, `kind::FREE`, and a pair that is not there.
     Box::into_raw(slots).cast()
 }

@@ -203,7 +203,8 @@ impl Policy {
         // Each round uses up a look, or makes the window shorter than its target.
         for _ in 0..2 * LOOKS {
             let residents = self.residents(queues);
-            let target = (residents * u64::from(self.share.load(Ordering::Relaxed)) >> 16).max(1);
+            let share = u64::from(self.share.load(Ordering::Relaxed));
+            let target = ((residents * share) >> 16).max(1);
             let length = queues.window.length();
             if length < target
                 && let Some(victim) = self.search(slab, residents, &mut looks, &is_expired)

@@ -431,7 +431,6 @@ impl<K: Eq, V> Store<K, V> {
     ///
     /// # Errors
     /// Gives it back if there are no more handles.
-    #[allow(unsafe_code)]
     pub(crate) fn insert(
         &self,
         own: Own<'_>,
@@ -440,11 +439,8 @@ impl<K: Eq, V> Store<K, V> {
         value: V,
         terms: Terms,
     ) -> Result<(), (K, V)> {
-        let handle = match self.write(own.stripe, hash, key, value, terms.weight, terms.deadline, terms.extra)
-        {
-            Ok(handle) => handle,
-            Err(pair) => return Err(pair),
-        };
+        let weight = terms.weight;
+        let handle = self.write(own.stripe, hash, key, value, terms)?;
         let inserted = loop {
             match self.index.insert(hash, handle) {
                 Inserted::Full => self.evict_neighbour(own, hash),
@@ -452,7 +448,7 @@ impl<K: Eq, V> Store<K, V> {
             }
         };
         own.count(Count::Inserts, 1);
-        own.count(Count::WeightIn, terms.weight);
+        own.count(Count::WeightIn, weight);
         match inserted {
             Inserted::Replaced(old) => {
                 self.policy.inherit(self.index.slab.slot(old), self.index.slab.slot(handle));
@@ -465,17 +461,8 @@ impl<K: Eq, V> Store<K, V> {
     }
 
     /// Writes an entry into a free slot.
-    #[allow(unsafe_code, clippy::too_many_arguments)]
-    fn write(
-        &self,
-        own: &Stripe,
-        hash: Hash,
-        key: K,
-        value: V,
-        weight: u64,
-        deadline: Option<Timestamp>,
-        extra: Option<Box<Extra>>,
-    ) -> Result<u32, (K, V)> {
+    #[allow(unsafe_code)]
+    fn write(&self, own: &Stripe, hash: Hash, key: K, value: V, terms: Terms) -> Result<u32, (K, V)> {
         let slab = &self.index.slab;
         let Some(handle) = self.slot(own) else { return Err((key, value)) };
         let hazard = crate::hazard::Hazard::new();
@@ -486,17 +473,17 @@ impl<K: Eq, V> Store<K, V> {
         }
         let frequency = self.policy.admit(&table.queues, hash.home);
         let mut marks = kind::SMALL;
-        if weight != 1 {
-            slab.word(Word::Weight, handle).store(weight, Ordering::Relaxed);
+        if terms.weight != 1 {
+            slab.word(Word::Weight, handle).store(terms.weight, Ordering::Relaxed);
             marks |= kind::WEIGHTED;
         }
-        if let Some(deadline) = deadline {
+        if let Some(deadline) = terms.deadline {
             slab.word(Word::Deadline, handle).store(deadline.as_nanos(), Ordering::Relaxed);
             marks |= kind::DEADLINE;
         }
         // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
         unsafe {
-            if let Some(extra) = extra {
+            if let Some(extra) = terms.extra {
                 slab.set_extra(handle, extra);
                 marks |= kind::EXTRA;
             }

@@ -108,6 +108,7 @@ pub(crate) enum Carried {
     Frozen,
 }
 
+#[repr(C, align(64))]
 pub(crate) struct Table {
     words: Box<[AtomicU64]>,
     /// The first word that begins a cache line.
