@@ -29,6 +29,8 @@ mod registry;
 #[cfg(feature = "tokio")]
 pub mod server;
 mod time;
+#[cfg(all(feature = "tokio", feature = "dnssec"))]
+pub mod transfer;
 #[cfg(feature = "dnssec")]
 pub mod tsig;
 #[cfg(feature = "std")]

@@ -8,13 +8,13 @@ use ahash::RandomState;
 
 /// The blocks whose clients are served, as ranges that neither touch nor overlap. A look costs one binary search.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Subscribers {
+pub(crate) struct Subscribers {
     /// First and last address, in order; IPv4 in its place among IPv6 (RFC 4291 §2.5.5.2).
     ranges: Vec<(u128, u128)>,
 }
 
 impl Subscribers {
-    pub(super) fn new(blocks: &[(IpAddr, u8)]) -> Self {
+    pub(crate) fn new(blocks: &[(IpAddr, u8)]) -> Self {
         let mut sorted: Vec<_> = blocks.iter().map(|&block| range(block)).collect();
         sorted.sort_unstable();
         let mut ranges: Vec<(u128, u128)> = Vec::with_capacity(sorted.len());
@@ -27,7 +27,7 @@ impl Subscribers {
         Self { ranges }
     }
 
-    pub(super) fn contains(&self, client: IpAddr) -> bool {
+    pub(crate) fn contains(&self, client: IpAddr) -> bool {
         let address = bits(client);
         let behind = self.ranges.partition_point(|&(first, _)| first <= address);
         behind > 0 && address <= self.ranges[behind - 1].1

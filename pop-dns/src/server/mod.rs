@@ -112,6 +112,12 @@ impl Swap {
         Self(Arc::new(ArcSwap::from_pointee(authority)))
     }
 
+    /// The one that answers now.
+    #[must_use]
+    pub fn load(&self) -> Arc<Authority> {
+        self.0.load_full()
+    }
+
     /// Replaces it for every query from now on.
     pub fn store(&self, authority: Authority) {
         self.0.store(Arc::new(authority));

@@ -114,6 +114,16 @@ impl Rejection {
     }
 }
 
+/// A message as it was before it was signed; `None` if it is not signed.
+#[cfg(feature = "tokio")]
+pub(crate) fn strip(message: &[u8]) -> Option<Vec<u8>> {
+    let (end, signature) = split(message).ok()??;
+    let mut header = Header::parse(message).ok()?;
+    header.id = signature.id;
+    header.counts[3] = header.counts[3].saturating_sub(1);
+    Some([&header.to_wire(), &message[crate::HEADER_OCTETS..end]].concat())
+}
+
 /// What was made of a message of the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -175,6 +185,12 @@ impl Transaction {
             return Err(Box::new(Rejection { error, signature, transaction }));
         }
         Ok(Some(transaction))
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
     }
 
     /// Signs a message of the answer: appends its TSIG record.

@@ -23,7 +23,7 @@ use std::fmt;
 
 use self::table::Table;
 use crate::name::LowerName;
-use crate::{HashKey, Name, NameBuf, RecordType};
+use crate::{HashKey, NameBuf, RecordType};
 
 /// Records in a zone file, `$INCLUDE`d ones and what `$GENERATE` makes counted in.
 pub const ZONE_RECORDS_MAX: usize = 50_000_000;
@@ -58,6 +58,15 @@ pub struct Zone {
     denial: Denial,
     records: usize,
     nodes: usize,
+}
+
+/// A place between two names of a zone, for whoever comes back later.
+#[cfg(all(feature = "tokio", feature = "dnssec"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    at: usize,
+    /// Names from here on.
+    left: usize,
 }
 
 /// What a builder hands over.
@@ -138,16 +147,25 @@ impl Zone {
 
     /// All records, name after name; those of the zone's own name come first.
     pub fn iter(&self) -> impl Iterator<Item = ZoneRecord<'_>> {
-        self.nodes().flat_map(|node| {
-            let owner = Name::checked(node.name(), 0);
-            node.rrsets().flat_map(move |set| {
-                let (ttl, signature_ttl) = (set.ttl(), set.signature_ttl());
-                let record = move |rtype, ttl, rdata| ZoneRecord { owner, rtype, ttl, rdata };
-                let plain = set.rdata().map(move |rdata| record(set.rtype, ttl, rdata));
-                plain
-                    .chain(set.signatures().map(move |rdata| record(RecordType::RRSIG, signature_ttl, rdata)))
-            })
-        })
+        self.nodes().flat_map(|node| node.zone_records())
+    }
+
+    /// The place before the first name.
+    #[cfg(all(feature = "tokio", feature = "dnssec"))]
+    pub(crate) const fn cursor(&self) -> Cursor {
+        Cursor { at: self.apex, left: self.nodes }
+    }
+
+    /// The records of the name at `cursor`; `None` behind the last.
+    #[cfg(all(feature = "tokio", feature = "dnssec"))]
+    pub(crate) fn records_at(&self, cursor: Cursor) -> Option<impl Iterator<Item = ZoneRecord<'_>>> {
+        (cursor.left > 0).then(|| Node::new(&self.arena, cursor.at).zone_records())
+    }
+
+    /// The place behind the name at `cursor`.
+    #[cfg(all(feature = "tokio", feature = "dnssec"))]
+    pub(crate) fn after(&self, cursor: Cursor) -> Cursor {
+        Cursor { at: Node::new(&self.arena, cursor.at).end(), left: cursor.left - 1 }
     }
 
     /// All names, the apex first.
