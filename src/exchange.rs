@@ -300,7 +300,7 @@ impl Trail {
         self.0.started
     }
 
-    /// The backend that was asked first, if one was.
+    /// The backend that answered, if one did.
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.0.backend.get().map(|name| &**name)
@@ -319,12 +319,13 @@ impl Trail {
         self.0.attempts.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn attempt(&self, backend: &str) {
-        let _ = self.0.backend.set(backend.into());
+    pub(crate) fn attempt(&self) {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn head_arrived(&self) {
+    pub(crate) fn head_arrived(&self, backend: &str) {
+        // Set once: after an answer nobody is asked again.
+        let _ = self.0.backend.set(backend.into());
         let nanos = u64::try_from(self.0.started.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
         self.0.first_byte_nanos.store(nanos, Ordering::Relaxed);
     }

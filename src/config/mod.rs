@@ -36,4 +36,4 @@ pub use {
 #[cfg(feature = "tls")]
 pub(crate) use certificates::provider;
 pub(crate) use host::Pattern;
-pub(crate) use origin::Backend;
+pub(crate) use origin::{Backend, Order};

@@ -80,6 +80,25 @@ impl Group {
         if load(two) < load(one) { two } else { one }
     }
 
+    /// The nearest to `client` that is well and was not just tried; if all rest, the one that rests shortest.
+    #[cfg(feature = "route")]
+    pub(super) fn nearest(
+        &self,
+        selector: &pop_route::Selector,
+        by_site: &[Option<usize>],
+        client: std::net::IpAddr,
+        tried: Option<usize>,
+    ) -> usize {
+        let client = client.to_canonical();
+        let choice = selector.select((client, if client.is_ipv4() { 32 } else { 128 }));
+        let ranked = choice.sites().iter().filter_map(|site| by_site.get(site.index()).copied().flatten());
+        // Backends of sites that are not eligible, or not known, come last: an answer is better than none.
+        let now = self.now_millis();
+        let mut candidates = ranked.chain(0..self.members.len()).filter(|&index| Some(index) != tried);
+        let first = candidates.clone().find(|&index| self.rest(index, now) == 0);
+        first.or_else(|| candidates.by_ref().min_by_key(|&index| self.rest(index, now))).unwrap_or(0)
+    }
+
     pub(super) fn member(&self, index: usize) -> &Member {
         &self.members[index]
     }

@@ -19,7 +19,7 @@ use super::error::{ConnectError, Failure, OriginError};
 use super::forward;
 use super::group::Group;
 use crate::body::{OriginBody, RequestBody, TooSlow};
-use crate::config::{HostField, Origin, OriginAddressError};
+use crate::config::{HostField, Order, Origin, OriginAddressError};
 use crate::exchange::Trail;
 
 /// How long an unused connection to a backend is kept.
@@ -127,7 +127,7 @@ impl Shared {
         let mut tried = None;
         let mut retries = 0;
         loop {
-            let index = self.group.choose(tried);
+            let index = self.choose(&trail, tried);
             let result = self.attempt(index, &mut message, &trail).await;
             // A 5xx is an answer; but a backend that gives no other is not well.
             let is_success =
@@ -151,6 +151,16 @@ impl Shared {
         }
     }
 
+    fn choose(&self, trail: &Trail, tried: Option<usize>) -> usize {
+        #[cfg(not(feature = "route"))]
+        let _ = trail;
+        match &self.origin.order {
+            Order::Even => self.group.choose(tried),
+            #[cfg(feature = "route")]
+            Order::Nearest(selector, by_site) => self.group.nearest(selector, by_site, trail.client(), tried),
+        }
+    }
+
     async fn attempt(
         &self,
         index: usize,
@@ -160,7 +170,7 @@ impl Shared {
         let member = self.group.member(index);
         let name = &*member.backend.name;
         let _pending = self.group.begin(index);
-        trail.attempt(name);
+        trail.attempt();
         let body = std::mem::take(&mut message.body);
         let mut request = Request::new(body);
         *request.method_mut() = message.method.clone();
@@ -188,7 +198,7 @@ impl Shared {
             Ok(Err(error)) => return Err(OriginError::new(classify(&error), name).caused_by(error)),
             Ok(Ok(response)) => response,
         };
-        trail.head_arrived();
+        trail.head_arrived(name);
         let (mut head, body) = response.into_parts();
         if forward::from_origin(&mut head.headers).is_err() || head.status == StatusCode::SWITCHING_PROTOCOLS
         {

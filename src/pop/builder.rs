@@ -26,7 +26,7 @@ pub struct PopBuilder {
     #[cfg(feature = "ratelimit")]
     pub(super) limit: Option<crate::config::Limit>,
     #[cfg(feature = "dns")]
-    pub(super) dns: Vec<SocketAddr>,
+    pub(super) dns: Vec<DnsListener>,
     #[cfg(feature = "dns")]
     pub(super) zones: Vec<pop_dns::zone::Zone>,
     #[cfg(all(feature = "dns", feature = "route"))]
@@ -49,6 +49,10 @@ impl fmt::Debug for PopBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// Where DNS is answered, and who answers what is not of our zones.
+#[cfg(feature = "dns")]
+pub(super) type DnsListener = (SocketAddr, Option<pop_dns::forward::Forwarder>);
 
 /// Bytes of the cache of a CDN's PoP, where nothing else is said.
 #[cfg(feature = "cache")]
@@ -102,10 +106,27 @@ impl PopBuilder {
     #[cfg(feature = "dns")]
     #[must_use]
     pub fn dns(mut self, address: SocketAddr, zone: pop_dns::zone::Zone) -> Self {
-        if !self.dns.contains(&address) {
-            self.dns.push(address);
+        if !self.dns.iter().any(|(known, _)| *known == address) {
+            self.dns.push((address, None));
         }
+        self.zone(zone)
+    }
+
+    /// One more zone, for every address that answers DNS.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn zone(mut self, zone: pop_dns::zone::Zone) -> Self {
         self.zones.push(zone);
+        self
+    }
+
+    /// Resolves for subscribers over UDP and TCP: what lies in the PoP's own zones is answered from them, for
+    /// everything else `forwarder` asks upstream, or its cache.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn resolver(mut self, address: SocketAddr, forwarder: pop_dns::forward::Forwarder) -> Self {
+        self.dns.retain(|(known, _)| *known != address);
+        self.dns.push((address, Some(forwarder)));
         self
     }
 
@@ -139,6 +160,14 @@ impl PopBuilder {
     #[must_use]
     pub fn limit(mut self, limit: crate::config::Limit) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// No limit but those of the gates, whatever the preset says.
+    #[cfg(feature = "ratelimit")]
+    #[must_use]
+    pub fn without_limit(mut self) -> Self {
+        self.limit = None;
         self
     }
 

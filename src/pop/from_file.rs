@@ -99,7 +99,7 @@ fn dns(mut pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder,
         (false, false) => {}
     }
     // Every address answers every zone.
-    pop.dns.extend(&file.listen.dns);
+    pop.dns.extend(file.listen.dns.iter().map(|&address| (address, None)));
     for section in &file.zone {
         pop.zones.push(zone(section, directory)?);
     }

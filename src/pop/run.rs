@@ -56,7 +56,7 @@ pub(crate) struct Inner {
 struct Sockets {
     wanted: Vec<Wanted>,
     #[cfg(feature = "dns")]
-    dns: Vec<SocketAddr>,
+    dns: Vec<super::builder::DnsListener>,
     /// Bound and not yet served on.
     ready: Option<Ready>,
     /// Where everything was bound first; later runs bind the same.
@@ -74,7 +74,7 @@ struct Wanted {
 struct Ready {
     http: Vec<Bound>,
     #[cfg(feature = "dns")]
-    dns: Vec<pop_dns::server::Server>,
+    dns: Vec<(pop_dns::server::Server, Option<pop_dns::forward::Forwarder>)>,
 }
 
 impl Inner {
@@ -193,11 +193,11 @@ impl Pop {
         #[cfg(feature = "dns")]
         if is_first {
             let dns = self.sockets().dns.clone();
-            for address in dns {
+            for (address, forwarder) in dns {
                 let server = pop_dns::server::Server::bind(address).await.map_err(|error| {
                     RunError::Bind { address, purpose: "DNS", source: std::io::Error::other(error) }
                 })?;
-                ready.dns.push(server);
+                ready.dns.push((server, forwarder));
             }
         }
         let _ = is_first;
@@ -237,15 +237,21 @@ impl Pop {
             tasks.spawn(serve::serve(bound, Arc::clone(&shared)));
         }
         #[cfg(feature = "dns")]
-        if let Some(authority) = &inner.authority {
-            for server in ready.dns {
-                let (authority, counters) = (authority.clone(), Arc::clone(&inner.dns_counters));
-                let drain = Arc::clone(&inner.drain);
-                tasks.spawn(async move {
-                    server.run(authority, counters, async move { drain.begun().await }).await;
-                    Ok(())
-                });
-            }
+        for (server, forwarder) in ready.dns {
+            let counters = Arc::clone(&inner.dns_counters);
+            let drain = Arc::clone(&inner.drain);
+            let begun = async move { drain.begun().await };
+            let authority = inner.authority.clone();
+            tasks.spawn(async move {
+                match (authority, forwarder) {
+                    (authority, Some(forwarder)) => {
+                        server.run(crate::steer::Resolver::new(authority, forwarder), counters, begun).await;
+                    }
+                    (Some(authority), None) => server.run(authority, counters, begun).await,
+                    (None, None) => {}
+                }
+                Ok(())
+            });
         }
         tokio::select! {
             () = shutdown => inner.drain.begin(),
@@ -276,7 +282,7 @@ impl Addresses {
             http: ready.http.iter().filter(|bound| !is_tls(bound)).map(address).collect(),
             https: ready.http.iter().filter(is_tls).map(address).collect(),
             #[cfg(feature = "dns")]
-            dns: ready.dns.iter().map(pop_dns::server::Server::local_addr).collect(),
+            dns: ready.dns.iter().map(|(server, _)| server.local_addr()).collect(),
         }
     }
 }

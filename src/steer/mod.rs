@@ -1,9 +1,13 @@
 //! DNS: zones that a PoP answers, and the names in them whose addresses the selector chooses.
 
+mod resolver;
+
 use std::sync::Arc;
 
 use pop_dns::zone::Zone;
 use pop_dns::{Authority, NameBuf};
+
+pub(crate) use resolver::Resolver;
 
 /// The authority of a PoP: its zones, its own name as server id, and its geographic names.
 pub(crate) fn authority(
