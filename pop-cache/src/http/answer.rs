@@ -26,6 +26,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) name: &'a str,
 }
 
+/// The answer to a GET without conditions and ranges from a whole, fresh response.
+pub(crate) fn plain<B>(stored: &Arc<Stored>, age: u64, ttl: u64, name: &str) -> Response<CacheBody<B>> {
+    let body = match stored.body.complete() {
+        Some(length) if length > 0 => {
+            CacheBody::stored(Arc::clone(&stored.body), ByteRange { first: 0, last: length - 1 })
+        }
+        _ => CacheBody::empty(),
+    };
+    let status = CacheStatus { ttl: Some(i64::try_from(ttl).unwrap_or(i64::MAX)), ..CacheStatus::default() };
+    response(stored.status, stored.hit_headers(age, ttl, name), body, status)
+}
+
 /// The answer from a stored response: the client's conditions first, then its range.
 pub(crate) fn from_stored<B>(
     stored: &Arc<Stored>,
@@ -187,8 +199,7 @@ pub(crate) fn from_origin<B>(
     let (mut head, body) = origin.into_parts();
     status.forward_status = Some(head.status);
     status.append_to(&mut head.headers, name);
-    head.extensions.insert(status);
-    Response::from_parts(head, CacheBody::origin(body))
+    Response::from_parts(head, CacheBody::origin(body).with_status(status))
 }
 
 /// 504: `only-if-cached`, and nothing stored that may be used (RFC 9111 §5.2.1.7).
@@ -205,9 +216,8 @@ fn response<B>(
     body: CacheBody<B>,
     cache: CacheStatus,
 ) -> Response<CacheBody<B>> {
-    let mut response = Response::new(body);
+    let mut response = Response::new(body.with_status(cache));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    response.extensions_mut().insert(cache);
     response
 }

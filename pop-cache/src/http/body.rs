@@ -15,6 +15,7 @@ use super::fetch::{BoxFuture, FetchError};
 use super::key::CacheKey;
 use super::live::Reader;
 use super::range::ByteRange;
+use super::status::CacheStatus;
 
 /// The error of a body that could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -26,6 +27,7 @@ pin_project! {
         #[pin]
         kind: Kind<B>,
         length: Option<u64>,
+        status: CacheStatus,
     }
 }
 
@@ -43,18 +45,33 @@ pin_project! {
 }
 
 impl<B> CacheBody<B> {
+    /// How the cache handled the request: what `Cache-Status` says, for logs and metrics.
+    #[must_use]
+    pub fn cache_status(&self) -> &CacheStatus {
+        &self.status
+    }
+
+    pub(crate) fn with_status(mut self, status: CacheStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn new(kind: Kind<B>, length: Option<u64>) -> Self {
+        Self { kind, length, status: CacheStatus::default() }
+    }
+
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, length: Some(0) }
+        Self::new(Kind::Empty, Some(0))
     }
 
     pub(crate) fn stored(body: Arc<StoredBody>, range: ByteRange) -> Self {
         let kind = Kind::Stored { body, position: range.first, end: range.last + 1 };
-        Self { kind, length: Some(range.length()) }
+        Self::new(kind, Some(range.length()))
     }
 
     pub(crate) fn chunks(chunks: VecDeque<Bytes>) -> Self {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { kind: Kind::Chunks { chunks }, length: Some(length) }
+        Self::new(Kind::Chunks { chunks }, Some(length))
     }
 
     /// A range of a sliced representation; it reads nothing before [`attach`](Self::attach) says where from.
@@ -67,15 +84,15 @@ impl<B> CacheBody<B> {
             source: None,
             pending: None,
         });
-        Self { kind: Kind::Sliced { reader }, length: Some(range.length()) }
+        Self::new(Kind::Sliced { reader }, Some(range.length()))
     }
 
     pub(crate) fn live(reader: Reader, length: Option<u64>) -> Self {
-        Self { kind: Kind::Live { reader }, length }
+        Self::new(Kind::Live { reader }, length)
     }
 
     pub(crate) fn origin(body: B) -> Self {
-        Self { kind: Kind::Origin { body }, length: None }
+        Self::new(Kind::Origin { body }, None)
     }
 
     /// The first slice that the body reads, if it reads slices.

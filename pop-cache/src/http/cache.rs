@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::builder::{HttpCacheBuilder, QueryPolicy};
 use super::contents::Slices;
+use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
 use super::handle::{Counters, Handle, PurgeMode};
@@ -229,18 +230,19 @@ impl Shared {
 
     /// The key of a request, by the operator's policies.
     pub(crate) fn key(&self, head: &RequestHead<'_>) -> Result<CacheKey, KeyError> {
-        self.with_key(head, |key| CacheKey::from_raw(key))
+        self.with_key(head, Hosts::of(head.headers), |key| CacheKey::from_raw(key))
     }
 
     /// Calls `act` with the key of a request. Allocates only where a policy of the operator's does.
     pub(crate) fn with_key<T>(
         &self,
         head: &RequestHead<'_>,
+        hosts: Hosts<'_>,
         act: impl FnOnce(&str) -> T,
     ) -> Result<T, KeyError> {
         let mut text = KEY.take();
         text.clear();
-        let written = key::write(&mut text, head.uri, head.headers, self.settings.default_scheme);
+        let written = key::write(&mut text, head.uri, hosts, self.settings.default_scheme);
         let result = written.map(|()| {
             if self.settings.query.is_none() && self.settings.key.is_none() {
                 return act(&text);
@@ -268,6 +270,10 @@ impl Shared {
         let filtered = self.settings.query.as_ref().and_then(|keeps| filtered(key.target(), keeps));
         let target = filtered.as_deref().unwrap_or(key.target());
         if own.as_str() == target { None } else { target.parse().ok() }
+    }
+
+    pub(crate) fn shows_key(&self) -> bool {
+        self.settings.shows_key
     }
 
     pub(crate) fn shown_key(&self, key: &str) -> Option<String> {

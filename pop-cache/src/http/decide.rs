@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 
@@ -10,12 +9,12 @@ use super::answer::{self, Asked};
 use super::body::CacheBody;
 use super::cache::{RequestHead, Shared};
 use super::directive::RequestDirectives;
+use super::facts::Facts;
 use super::handle::count;
 use super::key::CacheKey;
 use super::reuse::{Cause, Reuse, StaleAllowance};
 use super::status::{CacheStatus, Forward};
 use super::stored::Stored;
-use super::validation;
 
 /// What becomes of a request.
 pub(crate) enum Decision<B> {
@@ -80,7 +79,8 @@ pub(crate) struct Task {
 pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Decision<B2> {
     let head = RequestHead::of(request);
     let (method, headers) = (request.method(), request.headers());
-    if shared.bypasses(&head) || headers.contains_key(UPGRADE) {
+    let facts = Facts::of(headers);
+    if shared.bypasses(&head) || facts.upgrades {
         return Decision::Pass(shared.key(&head).ok(), Pass::Untouched);
     }
     let is_head = *method == Method::HEAD;
@@ -92,16 +92,16 @@ pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Deci
             None => Decision::Pass(Some(key), Pass::Method),
         };
     }
-    let pass = if validation::is_for_origin(headers) {
+    let pass = if facts.is_for_origin {
         Some(Pass::Conditions)
     } else {
         (!is_empty(request.body())).then_some(Pass::Content)
     };
-    let decision = shared.with_key(&head, |key| {
+    let decision = shared.with_key(&head, facts.host, |key| {
         if let Some(pass) = pass {
             return Decision::Pass(Some(CacheKey::from_raw(key)), pass);
         }
-        match look_up(shared, key, method, headers) {
+        match look_up(shared, key, method, headers, &facts) {
             Found::Answer(response) => Decision::Answer(response),
             Found::AnswerAndRevalidate(response, task) => Decision::AnswerAndRevalidate(response, task),
             Found::Slices(response, stored) => Decision::Slices(response, stored),
@@ -126,8 +126,15 @@ pub(crate) enum Found<B> {
 }
 
 /// Looks for a usable answer, and makes it.
-pub(crate) fn look_up<B>(shared: &Shared, key: &str, method: &Method, headers: &HeaderMap) -> Found<B> {
-    let directives = RequestDirectives::parse(headers);
+pub(crate) fn look_up<B>(
+    shared: &Shared,
+    key: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    facts: &Facts<'_>,
+) -> Found<B> {
+    let directives =
+        if facts.has_directives { RequestDirectives::parse(headers) } else { RequestDirectives::default() };
     let resource = shared.resource(key);
     let candidate = resource.as_deref().and_then(|resource| resource.select(headers));
     let forward = match (candidate, &resource) {
@@ -140,6 +147,15 @@ pub(crate) fn look_up<B>(shared: &Shared, key: &str, method: &Method, headers: &
             let status =
                 |ttl| CacheStatus { ttl: Some(ttl), key: shared.shown_key(key), ..CacheStatus::default() };
             match reuse {
+                Reuse::Fresh { age, ttl }
+                    if !facts.is_special
+                        && stored.is_whole
+                        && *method == Method::GET
+                        && !shared.shows_key() =>
+                {
+                    count(&shared.counters.hits);
+                    return Found::Answer(answer::plain(stored, age.as_secs(), ttl.as_secs(), &shared.name));
+                }
                 _ if !answer::suffices(stored, headers) => Forward::Partial,
                 Reuse::Fresh { age, ttl } => {
                     let response = answer::from_stored(stored, asked, age, status(seconds(ttl)));

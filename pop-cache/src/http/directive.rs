@@ -219,13 +219,15 @@ impl RequestDirectives {
     #[must_use]
     pub fn parse(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
+        let mut has_max_stale = false;
         for value in headers.get_all(CACHE_CONTROL) {
             for (name, argument) in Directives::new(value.as_bytes()) {
                 match Name::of(name) {
                     Some(Name::MaxAge) => directives.max_age.keep_first(argument.delta()),
                     Some(Name::MinFresh) => directives.min_fresh.keep_first(argument.delta()),
                     Some(Name::StaleIfError) => directives.stale_if_error.keep_first(argument.delta()),
-                    Some(Name::MaxStale) if directives.max_stale == MaxStale::Absent => {
+                    Some(Name::MaxStale) if !has_max_stale => {
+                        has_max_stale = true;
                         directives.max_stale = match (argument, argument.delta().duration()) {
                             (Argument::None, _) => MaxStale::Any,
                             (_, Some(limit)) => MaxStale::Within(limit),

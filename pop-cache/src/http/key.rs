@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use http::header::HOST;
 use http::{HeaderMap, Uri};
+
+use super::facts::Hosts;
 
 /// Longest key in bytes; a request with a longer one is passed through.
 pub const MAX_KEY_BYTES: usize = 16 * 1024;
@@ -70,7 +71,7 @@ impl CacheKey {
     /// There is no authority, or two different ones, or the key is too long.
     pub fn of(uri: &Uri, headers: &HeaderMap, default_scheme: &str) -> Result<Self, KeyError> {
         let mut key = String::new();
-        write(&mut key, uri, headers, default_scheme)?;
+        write(&mut key, uri, Hosts::of(headers), default_scheme)?;
         Ok(Self(key.into_boxed_str()))
     }
 
@@ -120,12 +121,12 @@ impl CacheKey {
 pub(crate) fn write(
     key: &mut String,
     uri: &Uri,
-    headers: &HeaderMap,
+    hosts: Hosts<'_>,
     default_scheme: &str,
 ) -> Result<(), KeyError> {
     debug_assert!(key.is_empty());
     let scheme = uri.scheme_str().unwrap_or(default_scheme);
-    let authority = authority(uri, headers, scheme)?;
+    let authority = authority(uri, hosts, scheme)?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let bytes = scheme.len() + 3 + authority.len() + path.len();
     if bytes > MAX_KEY_BYTES {
@@ -157,12 +158,11 @@ impl fmt::Display for CacheKey {
     }
 }
 
-fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, scheme: &str) -> Result<&'a str, KeyError> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (None, _) => None,
-        (Some(host), None) => Some(host.to_str().map_err(|_| KeyError::NoAuthority)?),
-        (Some(_), Some(_)) => return Err(KeyError::NoAuthority),
+fn authority<'a>(uri: &'a Uri, hosts: Hosts<'a>, scheme: &str) -> Result<&'a str, KeyError> {
+    let host = match hosts {
+        Hosts::None => None,
+        Hosts::One(host) => Some(host.to_str().map_err(|_| KeyError::NoAuthority)?),
+        Hosts::Several => return Err(KeyError::NoAuthority),
     };
     let named = uri.authority().map(|authority| authority.as_str());
     let chosen = match (named, host) {
@@ -173,9 +173,27 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, scheme: &str) -> Result<&
         (None, Some(host)) => host,
         (None, None) => return Err(KeyError::NoAuthority),
     };
-    let is_valid = !chosen.is_empty()
-        && chosen.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte));
+    let is_valid = !chosen.is_empty() && chosen.bytes().all(|byte| AUTHORITY[usize::from(byte)]);
     if is_valid { Ok(chosen) } else { Err(KeyError::NoAuthority) }
+}
+
+/// The bytes of `host [ ":" port ]` (RFC 3986 §3.2.2).
+static AUTHORITY: [bool; 256] = table(b"-._~!$&'()*+,;=:[]%");
+
+/// Letters, digits and `others`.
+const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 fn same_authority(one: &str, other: &str, scheme: &str) -> bool {
@@ -211,10 +229,7 @@ fn push_authority(key: &mut String, authority: &str, scheme: &str) {
 
 /// Appends path and query, normalised. The common path has nothing to change and is copied after one look.
 fn push_target(key: &mut String, target: &str) {
-    let bytes = target.as_bytes();
-    let is_plain =
-        bytes.first() == Some(&b'/') && !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"/.");
-    if is_plain {
+    if is_plain(target.as_bytes()) {
         key.push_str(target);
         return;
     }
@@ -247,6 +262,17 @@ fn push_target(key: &mut String, target: &str) {
     }
 }
 
+/// Whether a target needs no normalising: it begins with a slash, and has no escape and no dot that begins a segment.
+fn is_plain(target: &[u8]) -> bool {
+    let mut previous = b'/';
+    let suspects = target.iter().fold(false, |found, &byte| {
+        let suspect = byte == b'%' || (byte == b'.' && previous == b'/');
+        previous = byte;
+        found | suspect
+    });
+    !suspects && target.first() == Some(&b'/')
+}
+
 /// Decodes `%XX` of unreserved characters, writes the other escapes in upper case, leaves broken ones alone.
 fn decode_unreserved(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
@@ -277,6 +303,7 @@ fn decode_unreserved(text: &str) -> String {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::HOST;
 
     fn key(uri: &str) -> String {
         CacheKey::from_uri(&uri.parse().expect("a URI")).expect("a key").to_string()

@@ -43,6 +43,8 @@ mod date;
 #[cfg(feature = "tower")]
 mod decide;
 mod directive;
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "the layer reads all of it"))]
+mod facts;
 #[cfg(feature = "tower")]
 mod fetch;
 mod fields;

@@ -119,6 +119,13 @@ impl Policy {
         self.freshness = Freshness { lifetime, source: LifetimeSource::Override };
     }
 
+    /// When the response was generated: its `Date`, or the time it arrived. Of several responses that a request selects,
+    /// the latest is used (RFC 9111 §4).
+    #[must_use]
+    pub fn date(&self) -> SystemTime {
+        self.date
+    }
+
     /// The fields that select this response (RFC 9111 §4.1).
     #[must_use]
     pub fn vary(&self) -> &Vary {

@@ -156,7 +156,8 @@ impl Policy {
         staleness: Duration,
         too_old: bool,
     ) -> Option<StaleAllowance> {
-        if self.forbids_stale || request.min_fresh.is_present() {
+        let wants_more = |wanted: Duration| !staleness.is_zero() || !wanted.is_zero();
+        if self.forbids_stale || request.min_fresh.duration().is_some_and(wants_more) {
             return None;
         }
         match request.max_stale {

@@ -19,6 +19,7 @@ use super::body::{BoxError, CacheBody, SliceSource};
 use super::cache::{RequestHead, Shared};
 use super::decide::{Decision, Found, Task, decide, look_up, seconds};
 use super::directive::RequestDirectives;
+use super::facts::Facts;
 use super::fetch::{BoxFuture, Fetch, FetchError, Outcome, call};
 use super::flight::{Flight, Flights, LiveHead, Published, Role, Target, outcome};
 use super::handle::count;
@@ -245,7 +246,13 @@ where
                     flight = Some(own);
                     break;
                 }
-                Role::Latecomer => match look_up(&shared, key.as_str(), &Method::GET, &parts.headers) {
+                Role::Latecomer => match look_up(
+                    &shared,
+                    key.as_str(),
+                    &Method::GET,
+                    &parts.headers,
+                    &Facts::of(&parts.headers),
+                ) {
                     Found::Answer(response) => return Ok(response),
                     _ => break,
                 },

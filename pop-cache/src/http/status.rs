@@ -41,8 +41,8 @@ impl Forward {
     }
 }
 
-/// How a cache handled one request: one member of the `Cache-Status` list. Also put into the extensions of every
-/// response, so that logs and metrics need not parse the field.
+/// How a cache handled one request: one member of the `Cache-Status` list. The body of every response has it
+/// (`CacheBody::cache_status`), so that logs and metrics need not parse the field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStatus {

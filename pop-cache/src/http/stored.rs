@@ -1,7 +1,7 @@
 //! A stored response and the resource it belongs to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, CONTENT_LENGTH, HeaderValue};
@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::contents::StoredBody;
 use super::policy::Policy;
-use super::status::CACHE_STATUS;
+use super::status::{CACHE_STATUS, CacheStatus};
 use super::vary::{Selection, Vary};
 use super::{date, fields};
 
@@ -25,9 +25,19 @@ pub(crate) struct Stored {
     pub(crate) tags: Arc<[Box<str>]>,
     /// Whether every byte is there.
     pub(crate) is_whole: bool,
+    /// The fields of a plain hit as they are in this second.
+    rendered: RwLock<Option<Rendered>>,
     /// Nanoseconds since the epoch at which it was softly purged, zero for never.
     purged_at: AtomicU64,
     weight: u64,
+}
+
+/// Fields with everything that changes by the second.
+#[derive(Debug)]
+struct Rendered {
+    age: u64,
+    ttl: u64,
+    headers: HeaderMap,
 }
 
 impl Stored {
@@ -50,7 +60,8 @@ impl Stored {
         }
         let weight = size_of::<Self>() as u64
             + body.weight()
-            + (fields::weight_of_fields(&headers) + selection.weight()) as u64
+            // The fields are there twice: as stored, and as the latest hit had them.
+            + (2 * fields::weight_of_fields(&headers) + selection.weight()) as u64
             + tags.iter().map(|tag| tag.len() + size_of::<Box<str>>()).sum::<usize>() as u64;
         let is_whole = body.is_whole();
         Self {
@@ -61,6 +72,7 @@ impl Stored {
             body,
             tags,
             is_whole,
+            rendered: RwLock::new(None),
             purged_at: AtomicU64::new(0),
             weight,
         }
@@ -77,6 +89,23 @@ impl Stored {
             _ => {
                 headers.append(CACHE_STATUS, member);
             }
+        }
+        headers
+    }
+
+    /// A copy of the fields for a plain hit: `Age` and `Cache-Status` are written once a second, whoever comes first.
+    pub(crate) fn hit_headers(&self, age: u64, ttl: u64, name: &str) -> HeaderMap {
+        if let Ok(rendered) = self.rendered.try_read()
+            && let Some(rendered) = &*rendered
+            && (rendered.age, rendered.ttl) == (age, ttl)
+        {
+            return rendered.headers.clone();
+        }
+        let status =
+            CacheStatus { ttl: Some(i64::try_from(ttl).unwrap_or(i64::MAX)), ..CacheStatus::default() };
+        let headers = self.answer_headers(Duration::from_secs(age), status.to_value(name));
+        if let Ok(mut rendered) = self.rendered.try_write() {
+            *rendered = Some(Rendered { age, ttl, headers: headers.clone() });
         }
         headers
     }
@@ -124,7 +153,7 @@ impl Resource {
     /// The response that a request selects (RFC 9111 §4.1): of those that match the most recent by `Date`, and one
     /// that varies before one that forgot to say that it does.
     pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Arc<Stored>> {
-        let rank = |stored: &Stored| (stored.policy.vary != Vary::Nothing, stored.policy.date);
+        let rank = |stored: &Stored| (stored.policy.vary != Vary::Nothing, stored.policy.date());
         let mut matching = self.variants.iter().filter(|stored| stored.selection.matches(request));
         let first = matching.next()?;
         Some(matching.fold(first, |best, next| if rank(next) > rank(best) { next } else { best }))

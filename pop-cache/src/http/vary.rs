@@ -58,8 +58,12 @@ impl Vary {
     #[must_use]
     pub fn selection(&self, request: &HeaderMap, response: &HeaderMap) -> Selection {
         let Self::Fields(fields) = self else { return Selection::default() };
-        let values = self.values(request).into_iter();
-        let members = fields.iter().cloned().zip(values).collect();
+        let member = |(name, value): (&HeaderName, Option<Vec<u8>>)| {
+            let mut lines = request.get_all(name).iter();
+            let line = lines.next().filter(|_| lines.next().is_none()).cloned();
+            Member { name: name.clone(), line, value }
+        };
+        let members = fields.iter().zip(self.values(request)).map(member).collect();
         let language = if fields.contains(&ACCEPT_LANGUAGE) { sole_language(response) } else { None };
         Selection { members, language }
     }
@@ -68,9 +72,27 @@ impl Vary {
 /// The values of the selecting fields in the request that a stored response answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    members: Vec<(HeaderName, Option<Vec<u8>>)>,
+    members: Vec<Member>,
     language: Option<Vec<u8>>,
 }
+
+/// One field that selects.
+#[derive(Clone, Debug)]
+struct Member {
+    name: HeaderName,
+    /// The line as it came, if it was one: the same client sends the same.
+    line: Option<HeaderValue>,
+    /// The normalised value; `None` where the field was absent.
+    value: Option<Vec<u8>>,
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for Member {}
 
 impl Selection {
     /// Whether `request` selects the same response (RFC 9111 §4.1): every selecting field is absent from both, or
@@ -79,13 +101,13 @@ impl Selection {
     /// Free where nothing selects; otherwise one look-up and at most one small allocation a field.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        self.members.iter().all(|(name, stored)| {
+        self.members.iter().all(|Member { name, line, value }| {
             // The common case costs no allocation: one line, the same bytes.
             let mut lines = request.get_all(name).iter();
-            let same = match (lines.next(), lines.next(), stored) {
-                (None, _, stored) => stored.is_none(),
-                (Some(line), None, Some(stored)) if line.as_bytes() == stored.as_slice() => true,
-                _ => normalised(name, request) == *stored,
+            let same = match (lines.next(), lines.next(), line) {
+                (None, _, _) => value.is_none(),
+                (Some(asked), None, Some(line)) if asked.as_bytes() == line.as_bytes() => true,
+                _ => normalised(name, request) == *value,
             };
             same || (name == ACCEPT_LANGUAGE
                 && self.language.is_some()
@@ -96,8 +118,9 @@ impl Selection {
     /// The bytes this key takes in memory beyond the structure itself.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let entry = size_of::<(HeaderName, Option<Vec<u8>>)>();
-        self.members.iter().map(|(_, value)| entry + value.as_ref().map_or(0, Vec::len)).sum::<usize>()
+        let value = |member: &Member| member.value.as_ref().map_or(0, Vec::len);
+        let line = |member: &Member| member.line.as_ref().map_or(0, HeaderValue::len);
+        self.members.iter().map(|member| size_of::<Member>() + value(member) + line(member)).sum::<usize>()
             + self.language.as_ref().map_or(0, Vec::len)
     }
 }
