@@ -11,8 +11,18 @@ use http::HeaderValue;
 /// as invalid. Whether the weekday is the right one does not matter, since the date says the same without it. A
 /// two-digit year that would lie more than fifty years after `now` means the past century.
 ///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use pop_cache::http::parse_date;
+///
+/// let date = parse_date(b"Sun, 06 Nov 1994 08:49:37 GMT", SystemTime::UNIX_EPOCH);
+/// assert_eq!(date, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)));
+/// assert_eq!(parse_date(b"Sun, 06 Nov 1994 08:49:37 CET", SystemTime::UNIX_EPOCH), None);
+/// ```
+///
 /// Constant time, no allocation.
-pub(crate) fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
+#[must_use]
+pub fn parse_date(value: &[u8], now: SystemTime) -> Option<SystemTime> {
     let (weekday, rest) = word(value);
     match *rest {
         // Sun, 06 Nov 1994 08:49:37 GMT
@@ -174,7 +184,7 @@ mod tests {
             "sun nov  6 08:49:37 1994",
             "Mon, 06 Nov 1994 08:49:37 GMT",
         ] {
-            assert_eq!(parse(text.as_bytes(), now), Some(at(784_111_777)), "{text}");
+            assert_eq!(parse_date(text.as_bytes(), now), Some(at(784_111_777)), "{text}");
         }
     }
 
@@ -204,7 +214,7 @@ mod tests {
             "Thu Aug 8 02:01:18 2050",
             "",
         ] {
-            assert_eq!(parse(text.as_bytes(), now), None, "{text}");
+            assert_eq!(parse_date(text.as_bytes(), now), None, "{text}");
         }
     }
 
@@ -212,7 +222,7 @@ mod tests {
     fn every_day_of_the_calendar_round_trips() {
         for days in (0..LAST_DATE / DAY).step_by(13).chain([LAST_DATE / DAY]) {
             let time = at(days * DAY + days % DAY);
-            assert_eq!(parse(date_field(time).as_bytes(), time), Some(time));
+            assert_eq!(parse_date(date_field(time).as_bytes(), time), Some(time));
         }
         assert_eq!(date_field(at(951_782_400)), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(
@@ -223,17 +233,17 @@ mod tests {
 
     #[test]
     fn dates_before_the_epoch_are_dates() {
-        let first = parse(b"Sat, 01 Jan 0001 00:00:00 GMT", at(0)).expect("a date");
+        let first = parse_date(b"Sat, 01 Jan 0001 00:00:00 GMT", at(0)).expect("a date");
         assert_eq!(since(at(0), first), Duration::from_secs(62_135_596_800));
     }
 
     #[test]
     fn two_digit_years_stay_within_fifty_years() {
         let now = at(1_700_000_000);
-        let past = parse(b"Friday, 01-Jan-99 00:00:00 GMT", now).expect("a date");
+        let past = parse_date(b"Friday, 01-Jan-99 00:00:00 GMT", now).expect("a date");
         assert!(past < now);
         assert_eq!(date_field(past), "Fri, 01 Jan 1999 00:00:00 GMT");
-        let future = parse(b"Thursday, 18-Aug-50 02:01:18 GMT", now).expect("a date");
+        let future = parse_date(b"Thursday, 18-Aug-50 02:01:18 GMT", now).expect("a date");
         assert_eq!(date_field(future), "Thu, 18 Aug 2050 02:01:18 GMT");
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn remove_hop_by_hop_of_request(headers: &mut HeaderMap) {
 pub(crate) fn receive(headers: &mut HeaderMap, arrival: std::time::SystemTime) {
     remove_hop_by_hop(headers);
     let date =
-        headers.get(http::header::DATE).and_then(|value| super::date::parse(value.as_bytes(), arrival));
+        headers.get(http::header::DATE).and_then(|value| super::date::parse_date(value.as_bytes(), arrival));
     if date.is_none() {
         headers.insert(http::header::DATE, super::date::date_field(arrival));
     }

@@ -79,7 +79,7 @@ pub(crate) fn lifetime(
 fn expires(headers: &HeaderMap, date: SystemTime) -> Option<Freshness> {
     let value = headers.get(EXPIRES)?;
     let lifetime =
-        date::parse(value.as_bytes(), date).map_or(Duration::ZERO, |expires| date::since(expires, date));
+        date::parse_date(value.as_bytes(), date).map_or(Duration::ZERO, |expires| date::since(expires, date));
     Some(Freshness { lifetime, source: LifetimeSource::Expires })
 }
 
@@ -99,7 +99,7 @@ fn heuristic(
     if !may_guess || headers.contains_key(SET_COOKIE) {
         return None;
     }
-    let modified = date::parse(headers.get(LAST_MODIFIED)?.as_bytes(), date)?;
+    let modified = date::parse_date(headers.get(LAST_MODIFIED)?.as_bytes(), date)?;
     let unchanged = date::since(date, modified);
     let lifetime =
         Duration::from_secs(unchanged.as_secs().saturating_mul(u64::from(rules.heuristic_percent)) / 100);
@@ -108,7 +108,7 @@ fn heuristic(
 
 /// The value of `Date`, or the time of reception where it is missing or no date (RFC 9110 §6.6.1).
 pub(crate) fn date_value(headers: &HeaderMap, received: SystemTime) -> SystemTime {
-    headers.get(DATE).and_then(|value| date::parse(value.as_bytes(), received)).unwrap_or(received)
+    headers.get(DATE).and_then(|value| date::parse_date(value.as_bytes(), received)).unwrap_or(received)
 }
 
 /// The value of `Age`: the first member of the list on the first line, zero if that is no number (RFC 9111 §5.1).

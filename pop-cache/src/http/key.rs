@@ -11,7 +11,7 @@ pub const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// The primary key of a response: `scheme://authority/path?query`, normalised.
 ///
-/// - scheme and host in lower case, a default port and a trailing dot of the host removed;
+/// - scheme and host in lower case, a default port and trailing dots of the host removed;
 /// - percent-encoding in upper case, unreserved characters decoded; `%2F` and other reserved ones stay as they are;
 /// - dot segments removed, encoded ones too; an empty path is `/`;
 /// - the query stays as it is, but for its percent-encoding; `?` alone stays different from no query.
@@ -125,10 +125,26 @@ pub(crate) fn write(
     default_scheme: &str,
 ) -> Result<(), KeyError> {
     debug_assert!(key.is_empty());
-    let scheme = uri.scheme_str().unwrap_or(default_scheme);
+    let target = uri.path_and_query().map_or("/", |path| path.as_str());
+    // Most requests: origin-form, and a host that is a name and nothing else.
+    if let (None, Hosts::One(host)) = (uri.authority(), hosts)
+        && let Some(host) = plain_host(host.as_bytes())
+    {
+        let bytes = default_scheme.len() + 3 + host.len() + target.len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(KeyError::TooLong(bytes));
+        }
+        key.reserve(bytes);
+        key.push_str(default_scheme);
+        key.push_str("://");
+        key.push_str(host);
+        key.make_ascii_lowercase();
+        push_target(key, target);
+        return Ok(());
+    }
+    let scheme = uri.scheme_str().filter(|scheme| !scheme.is_empty()).unwrap_or(default_scheme);
     let authority = authority(uri, hosts, scheme)?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let bytes = scheme.len() + 3 + authority.len() + path.len();
+    let bytes = scheme.len() + 3 + authority.len() + target.len();
     if bytes > MAX_KEY_BYTES {
         return Err(KeyError::TooLong(bytes));
     }
@@ -136,8 +152,19 @@ pub(crate) fn write(
     push_lowercase(key, scheme);
     key.push_str("://");
     push_authority(key, authority, scheme);
-    push_target(key, path);
+    push_target(key, target);
     Ok(())
+}
+
+/// A host of letters, digits, hyphens and dots within, which needs no normalising but for its case.
+fn plain_host(host: &[u8]) -> Option<&str> {
+    static PLAIN: [bool; 256] = table(b"-.");
+    let is_plain = host.iter().fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)]);
+    if is_plain && host.last().is_some_and(|&last| last != b'.') {
+        core::str::from_utf8(host).ok()
+    } else {
+        None
+    }
 }
 
 impl core::borrow::Borrow<str> for CacheKey {
@@ -173,7 +200,9 @@ fn authority<'a>(uri: &'a Uri, hosts: Hosts<'a>, scheme: &str) -> Result<&'a str
         (None, Some(host)) => host,
         (None, None) => return Err(KeyError::NoAuthority),
     };
-    let is_valid = !chosen.is_empty() && chosen.bytes().all(|byte| AUTHORITY[usize::from(byte)]);
+    let has_host =
+        !chosen.trim_start_matches('.').is_empty() && !chosen.trim_start_matches('.').starts_with(':');
+    let is_valid = has_host && chosen.bytes().all(|byte| AUTHORITY[usize::from(byte)]);
     if is_valid { Ok(chosen) } else { Err(KeyError::NoAuthority) }
 }
 
@@ -219,7 +248,7 @@ fn push_authority(key: &mut String, authority: &str, scheme: &str) {
         Some(colon) if !authority[colon..].contains(']') => (&authority[..colon], &authority[colon + 1..]),
         _ => (authority, ""),
     };
-    push_lowercase(key, host.strip_suffix('.').unwrap_or(host));
+    push_lowercase(key, host.trim_end_matches('.'));
     let default = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
     if !port.is_empty() && port != default {
         key.push(':');
@@ -334,6 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_to_a_key_leads_where_the_long_one_does() {
+        for host in ["a.example", "A.EXAMPLE", "a.example.", "a.example:80", "1.2.3.4", "a_b", "x", ".", ""] {
+            for target in ["/", "/x?y", "/%41/../b", "/."] {
+                let mut headers = HeaderMap::new();
+                headers.insert(HOST, HeaderValue::from_static(host));
+                let short = CacheKey::of(&target.parse().expect("a target"), &headers, "http");
+                let long = format!("http://{host}{target}")
+                    .parse()
+                    .ok()
+                    .and_then(|uri| CacheKey::from_uri(&uri).ok());
+                assert_eq!(short.ok(), long, "{host}{target}");
+            }
+        }
+    }
+
+    #[test]
     fn normalising_twice_changes_nothing() {
         for uri in ["http://a/b/../%2e./c", "http://a/%252e", "http://A:80/.%2E/x?%7e"] {
             assert_eq!(key(&key(uri)), key(uri));
@@ -355,6 +400,9 @@ mod tests {
         assert_eq!(of("/x", &["a", "b"]), Err(KeyError::NoAuthority));
         assert_eq!(of("/x", &["a/b"]), Err(KeyError::NoAuthority));
         assert_eq!(of("/x", &["user@a"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &[":80"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &[".:80"]), Err(KeyError::NoAuthority));
+        assert_eq!(of("/x", &["a..:443"]).as_deref(), Ok("https://a/x"));
         assert_eq!(of("http://a/x", &["b"]), Err(KeyError::AuthorityMismatch));
         let long = format!("/{}", "x".repeat(MAX_KEY_BYTES));
         assert!(matches!(of(&long, &["a"]), Err(KeyError::TooLong(_))));

@@ -84,7 +84,7 @@ pub use body::{BoxError, CacheBody};
 pub use builder::{ConfigError, HttpCacheBuilder};
 #[cfg(feature = "tower")]
 pub use cache::{HttpCache, MAX_HIT_FOR_MISS, MAX_TAGS, RequestHead};
-pub use date::date_field;
+pub use date::{date_field, parse_date};
 pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
     ResponseDirectives,

@@ -75,10 +75,10 @@ impl Ranges {
     /// The parts of a representation of `length` bytes.
     pub fn resolve(&self, length: u64) -> Resolved {
         let parts: Vec<ByteRange> = self.specs.iter().filter_map(|spec| spec.within(length)).collect();
-        let asked = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.length()));
+        let asked: u128 = parts.iter().map(|part| u128::from(part.length())).sum();
         if parts.is_empty() {
             Resolved::Unsatisfiable
-        } else if parts.len() > 1 && asked > length {
+        } else if parts.len() > 1 && asked > u128::from(length) {
             Resolved::Whole
         } else {
             Resolved::Parts(parts)
