@@ -112,13 +112,15 @@ pub(super) fn answer(
 impl Pending {
     #[cfg(feature = "cache")]
     fn cached(self, response: Response<pop_cache::http::CacheBody<OriginBody>>) -> Response<Body> {
-        let source = match response.extensions().get::<CacheStatus>() {
-            Some(status) if status.is_hit() && status.ttl.is_some_and(|ttl| ttl < 0) => Source::Stale,
-            Some(status) if status.is_hit() => Source::Hit,
-            Some(status) if status.detail == Some("stale-if-error") => Source::Stale,
-            Some(status) if is_passed(status) => Source::Pass,
-            Some(_) => Source::Miss,
-            None => Source::Pass,
+        let status = response.body().cache_status();
+        let source = if status.is_hit() {
+            if status.ttl.is_some_and(|ttl| ttl < 0) { Source::Stale } else { Source::Hit }
+        } else if status.detail == Some("stale-if-error") {
+            Source::Stale
+        } else if is_passed(status) {
+            Source::Pass
+        } else {
+            Source::Miss
         };
         let (head, body) = response.into_parts();
         self.finish(source, Response::from_parts(head, Body::cached(body)))
