@@ -137,6 +137,7 @@ pub struct CacheFuture<B> {
 
 pub(crate) type Answer<B> = Result<Response<CacheBody<B>>, FetchError>;
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
 enum State<B> {
     Ready(Option<Response<CacheBody<B>>>),
     Later(BoxFuture<Answer<B>>),
