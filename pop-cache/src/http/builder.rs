@@ -1,6 +1,7 @@
 //! Settings of the cache.
 
 use core::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::HeaderName;
@@ -11,6 +12,7 @@ use super::policy::Exchange;
 use super::rules::Rules;
 use super::slices::SLICE_BYTES;
 use super::status::cache_identifier;
+use super::tier::Tier;
 
 pub(crate) type KeyPolicy = Box<dyn Fn(&RequestHead<'_>, CacheKey) -> CacheKey + Send + Sync>;
 pub(crate) type BypassPolicy = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
@@ -43,6 +45,7 @@ pub struct HttpCacheBuilder {
     pub(crate) slice_bytes: Option<u64>,
     pub(crate) flight_bytes_max: Option<u64>,
     pub(crate) purge: Option<PurgePolicy>,
+    pub(crate) tier: Option<Arc<dyn Tier>>,
     pub(crate) clock: Clock,
 }
 
@@ -139,6 +142,13 @@ impl HttpCacheBuilder {
     #[must_use]
     pub fn unkeyed_fields(mut self, fields: Vec<HeaderName>) -> Self {
         self.unkeyed = fields;
+        self
+    }
+
+    /// A store below the memory: asked on a miss, told of all that is stored and purged. Default none.
+    #[must_use]
+    pub fn tier(mut self, tier: impl Tier) -> Self {
+        self.tier = Some(Arc::new(tier));
         self
     }
 

@@ -16,10 +16,11 @@ use super::contents::Slices;
 use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
-use super::handle::{Counters, Handle, PurgeMode};
+use super::handle::{Counters, Handle, Purge, PurgeMode};
 use super::key::{self, CacheKey, KeyError};
 use super::live::Budget;
 use super::policy::Exchange;
+use super::record;
 use super::rules::Rules;
 use super::service::CacheLayer;
 use super::slices::SLICE_BYTES;
@@ -108,6 +109,7 @@ impl HttpCache {
             slice_bytes: Some(SLICE_BYTES),
             flight_bytes_max: None,
             purge: None,
+            tier: None,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -162,6 +164,8 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     /// The epoch of the latest purge of more than a key.
     swept: AtomicU64,
+    /// The purges of the tier below that are under way.
+    purges_below: AtomicU64,
     /// Counts sliced responses; the names of their slices.
     sliced: AtomicU64,
     pub(crate) name: String,
@@ -199,6 +203,7 @@ impl Shared {
             hasher: RandomState::new(),
             epoch: AtomicU64::new(1),
             swept: AtomicU64::new(0),
+            purges_below: AtomicU64::new(0),
             sliced: AtomicU64::new(0),
             name,
             object_bytes_max,
@@ -361,9 +366,7 @@ impl Shared {
     pub(crate) fn store(&self, key: &CacheKey, stored: Arc<Stored>, epoch: u64, now: SystemTime) -> bool {
         let stripe = self.stripe(key);
         let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_outdated =
-            stripe.invalidated.load(Ordering::Acquire) > epoch || self.swept.load(Ordering::Acquire) > epoch;
-        if is_outdated {
+        if self.is_outdated(key, epoch) {
             return false;
         }
         let old = self.resource(key.as_str());
@@ -394,6 +397,84 @@ impl Shared {
         let options = EntryOptions::new().weight(weight).time_to_live(lifetime);
         // A slice that finds no room is fetched again.
         let _refused = self.store.insert_entry(key, Held::Slice(slice), options);
+    }
+
+    /// How long stale responses with a validator are kept.
+    pub(crate) fn keep(&self) -> Duration {
+        self.settings.keep
+    }
+
+    /// What the tier below has for a key, now in memory too; the newest first.
+    pub(crate) async fn fetch_below(&self, key: &CacheKey, epoch: u64) -> Vec<Arc<Stored>> {
+        let Some(tier) = &self.settings.tier else { return Vec::new() };
+        // Pairs with `purge_below`: whoever sees no purge under way asks after it.
+        if self.purges_below.load(Ordering::Acquire) > 0 {
+            return Vec::new();
+        }
+        let Some(record) = tier.get(key).await else { return Vec::new() };
+        let Some(found) = record::decode(self, key, &record) else {
+            // Torn, damaged, or of another version.
+            tier.remove(key).await;
+            return Vec::new();
+        };
+        let found: Vec<Arc<Stored>> = found.into_iter().map(Arc::new).collect();
+        let now = self.now();
+        for stored in found.iter().rev() {
+            if !self.store(key, Arc::clone(stored), epoch, now) {
+                // Purged meanwhile, or no room: what no longer counts is not served either.
+                return Vec::new();
+            }
+        }
+        found
+    }
+
+    /// Hands what is stored for a key down to the tier below, in a task of its own.
+    pub(crate) fn keep_below(self: &Arc<Self>, key: &CacheKey, epoch: u64) {
+        let Some(tier) = self.settings.tier.clone() else { return };
+        let Some(resource) = self.resource(key.as_str()) else { return };
+        let Some(record) = record::encode(self, &resource, self.now()) else { return };
+        let (shared, key) = (Arc::clone(self), key.clone());
+        tokio::spawn(async move {
+            tier.put(&key, record).await;
+            // A purge that came meanwhile may not have found it.
+            if shared.is_outdated(&key, epoch) {
+                tier.remove(&key).await;
+            }
+        });
+    }
+
+    /// Purges the tier below. Until it has done so it is not asked.
+    pub(crate) fn purge_below(self: &Arc<Self>, what: Purge) {
+        let Some(tier) = self.settings.tier.clone() else { return };
+        self.purges_below.fetch_add(1, Ordering::AcqRel);
+        let shared = Arc::clone(self);
+        let purge = async move {
+            match &what {
+                Purge::Key(key) => tier.remove(key).await,
+                what => tier.purge(what).await,
+            }
+            shared.purges_below.fetch_sub(1, Ordering::AcqRel);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(purge)),
+            // An operator's thread outside of any runtime can wait.
+            Err(_) => {
+                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
+                    runtime.block_on(purge);
+                }
+            }
+        }
+    }
+
+    /// Keeps the tier below from being asked while memory and tier are purged one after the other.
+    pub(crate) fn hold_below(&self) -> HoldBelow<'_> {
+        self.purges_below.fetch_add(1, Ordering::AcqRel);
+        HoldBelow(&self.purges_below)
+    }
+
+    fn is_outdated(&self, key: &CacheKey, epoch: u64) -> bool {
+        self.stripe(key).invalidated.load(Ordering::Acquire) > epoch
+            || self.swept.load(Ordering::Acquire) > epoch
     }
 
     /// Invalidates one key (RFC 9111 §4.4). Says how many responses went.
@@ -473,6 +554,15 @@ impl Shared {
 
     fn next_epoch(&self) -> u64 {
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// While it lives the tier below is not asked.
+pub(crate) struct HoldBelow<'a>(&'a AtomicU64);
+
+impl Drop for HoldBelow<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -23,6 +23,7 @@ use super::key::CacheKey;
 use super::live::{Live, Reader};
 use super::policy::{Exchange, Refusal};
 use super::range::{ByteRange, ContentRange};
+use super::reuse::Reuse;
 use super::stored::Stored;
 use super::storing::{
     Admission, Storing, content_length, freshened, refusal_is_lasting, stream, stream_slices,
@@ -133,6 +134,9 @@ where
     /// Asks the origin, publishes what comes, stores it where it may be stored. Returns when the body has ended.
     pub(crate) async fn run(mut self, leader: oneshot::Sender<Outcome<B2>>) {
         let epoch = self.shared.epoch();
+        if let Some(stored) = self.look_below(epoch).await {
+            return self.publish(Published::Kept(stored), leader);
+        }
         let mut plan = self.plan();
         let body = std::mem::take(&mut self.body);
         let mut request = Request::from_parts(self.parts.clone(), body);
@@ -178,6 +182,22 @@ where
             self.parts.headers.clone_from(&parts.headers);
             request = Request::from_parts(parts, B::default());
         }
+    }
+
+    /// A usable answer from the tier below; one that needs validation becomes the candidate.
+    async fn look_below(&mut self, epoch: u64) -> Option<Arc<Stored>> {
+        if self.candidate.is_some() {
+            return None;
+        }
+        let found = self.shared.fetch_below(&self.key, epoch).await;
+        let stored = found.into_iter().find(|stored| stored.selection.matches(&self.parts.headers))?;
+        let request = RequestDirectives::parse(&self.parts.headers);
+        let reuse = stored.policy.reuse(self.shared.rules(), &request, self.shared.now(), None);
+        if matches!(reuse, Reuse::Fresh { .. }) {
+            return Some(stored);
+        }
+        self.candidate = Some(stored);
+        None
     }
 
     fn plan(&self) -> Plan {
@@ -243,8 +263,8 @@ where
         let (fresh, refusal) =
             freshened(&self.shared, &self.key, stored, headers, &self.parts.headers, times);
         let fresh = Arc::new(fresh);
-        if refusal.is_none() {
-            self.shared.store(&self.key, Arc::clone(&fresh), epoch, times.1);
+        if refusal.is_none() && self.shared.store(&self.key, Arc::clone(&fresh), epoch, times.1) {
+            self.shared.keep_below(&self.key, epoch);
         }
         fresh
     }

@@ -26,6 +26,8 @@ pub(crate) enum Published {
     Live(Arc<LiveHead>),
     /// The origin confirmed what is stored; here it is, freshened.
     Validated(Arc<Stored>),
+    /// The tier below had it.
+    Kept(Arc<Stored>),
     /// A response too large for one entry: its slices can be had one by one.
     Sliced(Arc<Stored>),
     /// One slice.
@@ -43,9 +45,10 @@ impl Published {
     pub(crate) fn vary(&self) -> Option<&Vary> {
         match self {
             Self::Live(head) => Some(&head.policy.vary),
-            Self::Validated(stored) | Self::Sliced(stored) | Self::StaleOnError(stored, _) => {
-                Some(&stored.policy.vary)
-            }
+            Self::Validated(stored)
+            | Self::Kept(stored)
+            | Self::Sliced(stored)
+            | Self::StaleOnError(stored, _) => Some(&stored.policy.vary),
             Self::Pending | Self::Slice(_) | Self::Released | Self::Failed(_) => None,
         }
     }

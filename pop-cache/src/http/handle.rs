@@ -33,6 +33,21 @@ pub enum Purge {
     All,
 }
 
+impl Purge {
+    /// Whether it is about a response with this key and these tags: what a [`Tier`](super::Tier) asks of its records.
+    #[must_use]
+    pub fn concerns(&self, key: &CacheKey, tags: &[String]) -> bool {
+        match self {
+            Self::Key(own) => own == key,
+            Self::Prefix(prefix) => key.as_str().starts_with(prefix.as_str()),
+            Self::Host(host) => key.host().eq_ignore_ascii_case(host),
+            Self::Tag(tag) => tags.contains(tag),
+            Self::Group(origin, group) => tags.contains(&groups::tag(origin, group)),
+            Self::All => true,
+        }
+    }
+}
+
 /// How to purge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +92,8 @@ pub struct HttpStats {
     pub bypassed: u64,
     /// Requests that failed because the origin did.
     pub errors: u64,
+    /// Requests answered from the tier below the memory.
+    pub tier_hits: u64,
     /// Responses stored.
     pub stored: u64,
     /// Responses invalidated or purged.
@@ -94,6 +111,7 @@ pub(crate) struct Counters {
     pub(crate) collapsed: AtomicU64,
     pub(crate) bypassed: AtomicU64,
     pub(crate) errors: AtomicU64,
+    pub(crate) tier_hits: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) purged: AtomicU64,
 }
@@ -167,6 +185,7 @@ impl Handle {
     /// Purges, and says how many stored responses that concerned; for tags and hosts that are removed, how many keys. Answers that are being fetched meanwhile reach
     /// their clients but are not stored. One look-up for a key, one look at each entry for the others.
     pub fn purge(&self, what: &Purge, mode: PurgeMode) -> usize {
+        let _hold = self.shared.hold_below();
         let purged = match what {
             Purge::Key(key) => self.shared.purge_key(key, mode),
             Purge::Prefix(prefix) => self.sweep(mode, |key, _| key.as_str().starts_with(prefix.as_str())),
@@ -175,12 +194,15 @@ impl Handle {
             Purge::Group(key, group) => self.shared.purge_tag(&groups::tag(key, group), mode),
             Purge::All => self.sweep(mode, |_, _| true),
         };
+        self.shared.purge_below(what.clone());
         self.shared.counters.purged.fetch_add(purged as u64, Ordering::Relaxed);
         purged
     }
 
-    /// Purges every stored response for which `goes` holds, and says how many. One look at each entry.
+    /// Purges every stored response for which `goes` holds, and says how many. One look at each entry. A tier below the
+    /// memory knows no predicate: it forgets everything.
     pub fn ban(&self, mode: PurgeMode, goes: impl Fn(&StoredView<'_>) -> bool) -> usize {
+        let _hold = self.shared.hold_below();
         let purged = self.sweep(mode, |key, stored| {
             goes(&StoredView {
                 key,
@@ -190,6 +212,7 @@ impl Handle {
                 weight: stored.weight(),
             })
         });
+        self.shared.purge_below(Purge::All);
         self.shared.counters.purged.fetch_add(purged as u64, Ordering::Relaxed);
         purged
     }
@@ -247,6 +270,7 @@ impl Handle {
             collapsed: read(&counters.collapsed),
             bypassed: read(&counters.bypassed),
             errors: read(&counters.errors),
+            tier_hits: read(&counters.tier_hits),
             stored: read(&counters.stored),
             purged: read(&counters.purged),
             weight: self.shared.store.weight(),

@@ -156,15 +156,21 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// A host of letters, digits, hyphens and dots within, which needs no normalising but for its case.
+/// A host of letters, digits, hyphens and dots within, perhaps with a port of its own, which needs no normalising but
+/// for its case.
 fn plain_host(host: &[u8]) -> Option<&str> {
     static PLAIN: [bool; 256] = table(b"-.");
-    let is_plain = host.iter().fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)]);
-    if is_plain && host.last().is_some_and(|&last| last != b'.') {
-        core::str::from_utf8(host).ok()
-    } else {
-        None
-    }
+    let end = host.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let has_plain_port = match port {
+        [] => true,
+        [b':', digits @ ..] => {
+            !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && digits != b"80" && digits != b"443"
+        }
+        _ => false,
+    };
+    let is_plain = has_plain_port && name.last().is_some_and(|&last| last != b'.');
+    if is_plain { core::str::from_utf8(host).ok() } else { None }
 }
 
 impl core::borrow::Borrow<str> for CacheKey {
@@ -364,7 +370,22 @@ mod tests {
 
     #[test]
     fn the_short_way_to_a_key_leads_where_the_long_one_does() {
-        for host in ["a.example", "A.EXAMPLE", "a.example.", "a.example:80", "1.2.3.4", "a_b", "x", ".", ""] {
+        for host in [
+            "a.example",
+            "A.EXAMPLE",
+            "a.example.",
+            "a.example:80",
+            "a.example:8080",
+            "a:443",
+            "a:",
+            "a:x",
+            "a.:1",
+            "1.2.3.4",
+            "a_b",
+            "x",
+            ".",
+            "",
+        ] {
             for target in ["/", "/x?y", "/%41/../b", "/."] {
                 let mut headers = HeaderMap::new();
                 headers.insert(HOST, HeaderValue::from_static(host));

@@ -43,6 +43,8 @@ mod date;
 #[cfg(feature = "tower")]
 mod decide;
 mod directive;
+#[cfg(feature = "disk")]
+mod disk;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "the layer reads all of it"))]
 mod facts;
 #[cfg(feature = "tower")]
@@ -63,6 +65,8 @@ mod live;
 mod pass;
 mod policy;
 mod range;
+#[cfg(feature = "tower")]
+mod record;
 mod reuse;
 mod rules;
 #[cfg(feature = "tower")]
@@ -75,6 +79,8 @@ mod stored;
 #[cfg(feature = "tower")]
 mod storing;
 mod targeted;
+#[cfg(feature = "tower")]
+mod tier;
 mod validation;
 mod vary;
 
@@ -89,6 +95,9 @@ pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,
     ResponseDirectives,
 };
+#[cfg(feature = "disk")]
+#[cfg_attr(docsrs, doc(cfg(feature = "disk")))]
+pub use disk::{DiskTier, MAX_DISK_WRITES};
 #[cfg(feature = "tower")]
 pub use fetch::FetchError;
 pub use fields::{remove_hop_by_hop, remove_unstorable, update_stored, weight_of_fields};
@@ -110,6 +119,8 @@ pub use service::{CacheFuture, CacheLayer, CacheService};
 #[cfg(feature = "tower")]
 pub use slices::SLICE_BYTES;
 pub use status::{CacheStatus, Forward, cache_identifier};
+#[cfg(feature = "tower")]
+pub use tier::{Record, Tier, TierFuture};
 pub use validation::{
     Precondition, head_agrees, if_range_holds, is_for_origin, is_same, make_conditional, make_unconditional,
     precondition, strong_tag,

@@ -16,7 +16,7 @@ use super::cache::{RequestHead, Shared};
 use super::decide::Pass;
 use super::fetch::{FetchError, call};
 use super::flight::LiveHead;
-use super::handle::{PurgeMode, count};
+use super::handle::{Purge, PurgeMode, count};
 use super::key::CacheKey;
 use super::live::Live;
 use super::policy::Exchange;
@@ -125,16 +125,24 @@ where
 }
 
 /// The target itself, what `Location` and `Content-Location` name, and the groups that the answer says (RFC 9875 §3).
-fn invalidate(shared: &Shared, key: &CacheKey, response: &HeaderMap) {
-    let mut gone = shared.invalidate(key);
+fn invalidate(shared: &Arc<Shared>, key: &CacheKey, response: &HeaderMap) {
+    let mut gone = invalidate_key(shared, key);
     let target = key.as_str().parse::<Uri>();
     for uri in target.iter().flat_map(|target| invalidation::related_uris(target, response)) {
-        gone += related_key(shared, &uri).map_or(0, |key| shared.invalidate(&key));
+        gone += related_key(shared, &uri).map_or(0, |key| invalidate_key(shared, &key));
     }
     for group in groups::invalidated(response) {
         gone += shared.purge_tag(&groups::tag(key, &group), PurgeMode::Remove);
+        shared.purge_below(Purge::Group(key.clone(), group));
     }
     shared.counters.purged.fetch_add(gone as u64, Ordering::Relaxed);
+}
+
+fn invalidate_key(shared: &Arc<Shared>, key: &CacheKey) -> usize {
+    let _hold = shared.hold_below();
+    let gone = shared.invalidate(key);
+    shared.purge_below(Purge::Key(key.clone()));
+    gone
 }
 
 fn related_key(shared: &Shared, uri: &Uri) -> Option<CacheKey> {
@@ -153,14 +161,19 @@ fn describes_target(shared: &Shared, key: &CacheKey, response: &HeaderMap) -> bo
 
 /// The answer to PURGE: how many responses went, as a line of text. `Soft-Purge: 1` marks them stale instead, and the
 /// tag fields of the request name tags to purge instead of the target.
-pub(crate) fn purge<B>(shared: &Shared, key: &CacheKey, request: &HeaderMap) -> Response<CacheBody<B>> {
+pub(crate) fn purge<B>(shared: &Arc<Shared>, key: &CacheKey, request: &HeaderMap) -> Response<CacheBody<B>> {
     let is_soft = request.get("soft-purge").is_some_and(|value| value.as_bytes() == b"1");
     let mode = if is_soft { PurgeMode::MarkStale } else { PurgeMode::Remove };
     let tags = shared.words_of_tag_fields(request);
+    let _hold = shared.hold_below();
     let purged: usize = if tags.is_empty() {
-        shared.purge_key(key, mode)
+        let purged = shared.purge_key(key, mode);
+        shared.purge_below(Purge::Key(key.clone()));
+        purged
     } else {
-        tags.iter().map(|tag| shared.purge_tag(tag, mode)).sum()
+        let purged = tags.iter().map(|tag| shared.purge_tag(tag, mode)).sum();
+        tags.iter().for_each(|tag| shared.purge_below(Purge::Tag(tag.to_string())));
+        purged
     };
     shared.counters.purged.fetch_add(purged as u64, Ordering::Relaxed);
     text(StatusCode::OK, format!("purged {purged}\n"))

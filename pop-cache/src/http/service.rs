@@ -448,6 +448,20 @@ fn shared_answer<B>(
             }
             Some(Made::Answer(Ok(answer)))
         }
+        Published::Kept(stored) => {
+            if !is_reusable(&stored.policy) || (is_waiter && !stored.selection.matches(headers)) {
+                return None;
+            }
+            count(&shared.counters.tier_hits);
+            let status = CacheStatus {
+                ttl: Some(ttl(&stored.policy, now)),
+                detail: Some("tier"),
+                key: status.key,
+                ..CacheStatus::default()
+            };
+            let response = answer::from_stored(&stored, asked, stored.policy.age(now), status);
+            Some(Made::Answer(Ok(response)))
+        }
         Published::Validated(stored) | Published::Sliced(stored) => {
             if !is_reusable(&stored.policy) || (is_waiter && !stored.selection.matches(headers)) {
                 return None;
@@ -517,6 +531,9 @@ where
             let (fresh, refusal) =
                 storing::freshened(&shared, &key, &stored, updated, &headers, (request_time, now));
             status.stored = refusal.is_none() && shared.store(&key, Arc::new(fresh), epoch, now);
+            if status.stored {
+                shared.keep_below(&key, epoch);
+            }
         } else {
             // The representation has changed; what is stored may not be used without validation any more.
             stored.purge_softly(now);

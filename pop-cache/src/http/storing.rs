@@ -124,7 +124,7 @@ impl Storing {
     /// end. Readers see the end only after it is stored, so whoever asks next finds it.
     pub(crate) async fn run<B2>(
         self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         body: B2,
         live: &Live,
         announced: Option<u64>,
@@ -153,7 +153,12 @@ impl Storing {
 
     /// Stores the fields of a large response at once, for others to take slices of it. Its own bytes are the work of
     /// [`stream_slices`].
-    pub(crate) fn store_sliced(mut self, shared: &Shared, slices: Slices, whole: u64) -> Option<Arc<Stored>> {
+    pub(crate) fn store_sliced(
+        mut self,
+        shared: &Arc<Shared>,
+        slices: Slices,
+        whole: u64,
+    ) -> Option<Arc<Stored>> {
         self.status = StatusCode::OK;
         if self.part.is_some() {
             self.headers.remove(CONTENT_RANGE);
@@ -163,7 +168,7 @@ impl Storing {
         is_stored.then_some(stored)
     }
 
-    fn store(mut self, shared: &Shared, blocks: Vec<Bytes>) {
+    fn store(mut self, shared: &Arc<Shared>, blocks: Vec<Bytes>) {
         let body = match self.part {
             None => StoredBody::whole(blocks),
             Some(part) => {
@@ -183,7 +188,7 @@ impl Storing {
         self.put(shared, body);
     }
 
-    fn put(mut self, shared: &Shared, body: StoredBody) -> (Arc<Stored>, bool) {
+    fn put(mut self, shared: &Arc<Shared>, body: StoredBody) -> (Arc<Stored>, bool) {
         fields::remove_unstorable(&mut self.headers, &self.policy.directives);
         let stored =
             Stored::new(self.status, self.headers, self.policy, self.selection, Arc::new(body), self.tags);
@@ -191,6 +196,7 @@ impl Storing {
         let is_stored = shared.store(&self.key, Arc::clone(&stored), self.epoch, shared.now());
         if is_stored {
             count(&shared.counters.stored);
+            shared.keep_below(&self.key, self.epoch);
         }
         (stored, is_stored)
     }

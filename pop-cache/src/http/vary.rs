@@ -115,6 +115,17 @@ impl Selection {
         })
     }
 
+    /// A request that has in the selecting fields what the stored one had, and nothing else.
+    #[cfg(feature = "tower")]
+    pub(crate) fn to_request(&self) -> HeaderMap {
+        let field = |member: &Member| {
+            let line = member.line.clone();
+            let value = line.or_else(|| HeaderValue::from_bytes(member.value.as_deref()?).ok())?;
+            Some((member.name.clone(), value))
+        };
+        self.members.iter().filter_map(field).collect()
+    }
+
     /// The bytes this key takes in memory beyond the structure itself.
     #[must_use]
     pub fn weight(&self) -> usize {

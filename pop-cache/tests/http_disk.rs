@@ -1,0 +1,221 @@
+//! The tier on disk: a cold memory finds it again, nothing torn is ever served, purges reach it.
+
+#![cfg(feature = "disk")]
+
+mod http_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use http::{Request, Response};
+use http_support::{Edge, cache_status, chunks, read};
+use pop_cache::http::{CacheKey, DiskTier, Purge, PurgeMode, Tier};
+
+/// A folder that goes when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("pop-cache-{}-{name}", std::process::id()));
+        let _gone = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn records(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> =
+            fs::read_dir(&self.0).expect("a folder").map(|file| file.expect("a file").path()).collect();
+        files.sort();
+        files
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn body(path: &str) -> String {
+    format!("{path} ").repeat(5000)
+}
+
+/// A cache whose memory is new over a folder that may be old.
+fn edge(folder: &Path) -> Edge {
+    let tier = DiskTier::open(folder, 64 << 20).expect("a folder");
+    // Far from now, so that the expiry of records is not what a test sees.
+    let start = SystemTime::now() + Duration::from_secs(1000);
+    let edge = Edge::new(start, |builder| builder.tier(tier));
+    edge.script(|request| {
+        let path = request.uri().path().to_owned();
+        let response = Response::builder()
+            .header("cache-control", "max-age=3600")
+            .header("etag", "\"1\"")
+            .header("vary", "accept-language")
+            .header("surrogate-key", path.trim_start_matches('/'))
+            .header("x-own", "kept");
+        Ok(response.body(chunks(&[&body(&path)])).expect("a response"))
+    });
+    edge
+}
+
+async fn get(edge: &Edge, path: &str, language: &str) -> (String, String) {
+    let request =
+        Request::builder().uri(format!("http://test.example{path}")).header("accept-language", language);
+    let answer = edge.send(request).await.expect("an answer");
+    assert_eq!(answer.headers()["x-own"], "kept");
+    let status = cache_status(&answer);
+    (status, String::from_utf8(read(answer).await.expect("whole")).expect("text"))
+}
+
+/// Waits until the disk has as many records as that.
+async fn written(folder: &Folder, count: usize) {
+    for _ in 0..1000 {
+        let files = folder.records();
+        if files.len() == count && files.iter().all(|file| file.extension().is_some_and(|e| e == "record")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{:?} are not {count} records", folder.records());
+}
+
+#[tokio::test]
+async fn a_restart_finds_what_was_stored() {
+    let folder = Folder::new("restart");
+    let first = edge(&folder.0);
+    for path in ["/a", "/b", "/c"] {
+        get(&first, path, "en").await;
+    }
+    written(&folder, 3).await;
+    let second = edge(&folder.0);
+    let (status, text) = get(&second, "/b", "en").await;
+    assert!(status.starts_with("pop; hit; ttl=") && status.ends_with("; detail=tier"), "{status}");
+    assert_eq!(text, body("/b"));
+    let (status, _) = get(&second, "/b", "en").await;
+    assert!(status.starts_with("pop; hit; ttl=") && !status.contains("tier"), "in memory now: {status}");
+    assert!(second.seen().is_empty());
+    assert_eq!(second.handle.stats().tier_hits, 1);
+    let (status, _) = get(&second, "/b", "de").await;
+    assert!(status.contains("fwd=vary-miss"), "another variant is another matter: {status}");
+}
+
+#[tokio::test]
+async fn nothing_torn_is_served() {
+    let folder = Folder::new("torn");
+    get(&edge(&folder.0), "/a", "en").await;
+    written(&folder, 1).await;
+    let file = folder.records().remove(0);
+    let whole = fs::read(&file).expect("a record");
+    let lengths = (0..60).chain((60..whole.len()).step_by(997));
+    let damaged =
+        lengths.map(|length| whole[..length].to_vec()).chain((0..whole.len()).step_by(613).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            bytes
+        }));
+    for bytes in damaged {
+        for file in folder.records() {
+            fs::remove_file(file).expect("a file");
+        }
+        fs::write(&file, &bytes).expect("a file");
+        let edge = edge(&folder.0);
+        let (status, text) = get(&edge, "/a", "en").await;
+        assert_eq!(text, body("/a"));
+        assert!(status.contains("fwd=uri-miss"), "{status}");
+        drop(edge);
+        written(&folder, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn purges_reach_the_disk() {
+    for what in [
+        Purge::Key(CacheKey::from_uri(&"http://test.example/a".parse().expect("a URI")).expect("a key")),
+        Purge::Tag("a".into()),
+        Purge::Prefix("http://test.example/a".into()),
+    ] {
+        let folder = Folder::new("purge");
+        let first = edge(&folder.0);
+        get(&first, "/a", "en").await;
+        get(&first, "/b", "en").await;
+        written(&folder, 2).await;
+        assert_eq!(first.handle.purge(&what, PurgeMode::Remove), 1);
+        written(&folder, 1).await;
+        let second = edge(&folder.0);
+        assert!(get(&second, "/a", "en").await.0.contains("fwd=uri-miss"), "{what:?}");
+        assert!(get(&second, "/b", "en").await.0.contains("tier"), "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_disk_is_bounded_and_keeps_what_is_used() {
+    let folder = Folder::new("bound");
+    let tier = DiskTier::open(&folder.0, 200_000).expect("a folder");
+    let key = |path: &str| {
+        CacheKey::from_uri(&format!("http://test.example{path}").parse().expect("a URI")).expect("a key")
+    };
+    let cache = Edge::new(SystemTime::now(), |builder| builder.tier(tier.clone()));
+    cache.script(|request| {
+        let response = Response::builder().header("cache-control", "max-age=3600");
+        Ok(response.body(chunks(&[&body(request.uri().path())])).expect("a response"))
+    });
+    for number in 0..50 {
+        let path = format!("/{number:02}");
+        read(cache.get(&path).await.expect("an answer")).await.expect("whole");
+        for _ in 0..1000 {
+            if tier.get(&key(&path)).await.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(tier.get(&key("/00")).await.is_some(), "it was used all the time");
+        assert!(tier.bytes() <= 200_000);
+    }
+    assert!(tier.len() < 50 && tier.len() > 5);
+}
+
+/// What the test below runs in another process: it writes until it is killed.
+#[test]
+fn writer_that_is_killed() {
+    let Some(folder) = std::env::var_os("POP_CACHE_KILLED_WRITER") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let edge = edge(Path::new(&folder));
+        for round in 0_u64.. {
+            get(&edge, &format!("/{}", round % 20), &format!("x{round}")).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_torn() {
+    let folder = Folder::new("killed");
+    let program = std::env::current_exe().expect("this program");
+    for round in 0..5_u64 {
+        let mut child = Command::new(&program)
+            .args(["--exact", "writer_that_is_killed", "--nocapture"])
+            .env("POP_CACHE_KILLED_WRITER", &folder.0)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a process");
+        while folder.records().len() < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20 + 13 * round)).await;
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+        let edge = edge(&folder.0);
+        for number in 0..20 {
+            let path = format!("/{number}");
+            // The languages that the writer asked for first, and one it never did.
+            for language in [format!("x{number}"), format!("x{}", number + 20), "none".to_owned()] {
+                let (_, text) = get(&edge, &path, &language).await;
+                assert_eq!(text, body(&path));
+            }
+        }
+        assert!(edge.handle.stats().tier_hits > 0, "some of it was whole");
+    }
+}
