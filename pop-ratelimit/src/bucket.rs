@@ -69,24 +69,61 @@ impl TokenBucket {
     /// load and a swap. A caller that does not read the time of a denial does not pay for it.
     #[inline]
     pub fn check_at(&self, now: Timestamp, cost: u64) -> Decision {
+        match self.timeline.unchanged() {
+            Some(time) => self.take(time, time.at(now), cost),
+            None => self.check_changed(now, cost),
+        }
+    }
+
+    #[cold]
+    fn check_changed(&self, now: Timestamp, cost: u64) -> Decision {
         let time = self.timeline.current();
+        self.take(&time, time.at(now), cost)
+    }
+
+    /// The bucket at one moment, for a batch of checks: what depends on the time alone is computed once.
+    ///
+    /// ```
+    /// use pop_ratelimit::{Quota, Timestamp, TokenBucket};
+    ///
+    /// let bucket = TokenBucket::new(Quota::per_second(10).burst(3));
+    /// let batch = bucket.at(Timestamp::ZERO);
+    /// assert_eq!((0..8).filter(|_| batch.check(1).is_allowed()).count(), 3);
+    /// ```
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> BucketAt<'_> {
+        let time = self.timeline.current();
+        BucketAt { bucket: self, time, virtual_now: time.at(now) }
+    }
+
+    #[inline]
+    fn take(&self, time: &VirtualTime, virtual_now: u64, cost: u64) -> Decision {
         let Some(cost) = time.cost(cost) else { return time.never() };
-        let virtual_now = time.at(now);
+        match self.take_between(time, virtual_now, cost, cost) {
+            Ok(after) => Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) },
+            Err(missing) => time.limited(missing),
+        }
+    }
+
+    /// Takes as many units as there are, at most `most` and at least `least`, and tells what is owed afterwards; or
+    /// how many units are missing for the least.
+    #[inline]
+    fn take_between(&self, time: &VirtualTime, virtual_now: u64, least: u64, most: u64) -> Result<u64, u64> {
         // Relaxed throughout: the word is all there is, no other memory is published by it, and its modification
         // order alone makes the sum of grants come out right.
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let after = debt(arrival, virtual_now) + cost;
-            if after > time.burst_units {
-                return time.limited(after - time.burst_units);
+            let before = debt(arrival, virtual_now);
+            if before + least > time.burst_units {
+                return Err(before + least - time.burst_units);
             }
-            let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
-            if cost == 0 {
-                return allowed;
+            let after = (before + most).min(time.burst_units);
+            if after == before {
+                return Ok(after);
             }
             let next = virtual_now.wrapping_add(after);
             match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return allowed,
+                Ok(_) => return Ok(after),
                 Err(current) => arrival = current,
             }
         }
@@ -101,6 +138,24 @@ impl TokenBucket {
             return time.limited(after - time.burst_units);
         }
         Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) }
+    }
+
+    /// Takes `least` tokens and up to `more` on top, in one step: `Ok` with what was taken on top, or the denial.
+    #[cfg(feature = "std")]
+    pub(crate) fn lease_at(&self, now: Timestamp, least: u64, more: u64) -> Result<u64, Decision> {
+        let time = self.timeline.current();
+        let Some(units) = time.cost(least) else { return Err(time.never()) };
+        let virtual_now = time.at(now);
+        let mut more = more;
+        // All of it, half of it, none: whole tokens only, so that nothing is lost to rounding.
+        loop {
+            let want = units + time.units(more);
+            match self.take_between(&time, virtual_now, want, want) {
+                Ok(_) => return Ok(more),
+                Err(missing) if more == 0 => return Err(time.limited(missing)),
+                Err(missing) => more = more.saturating_sub(time.whole_tokens(missing) + 1),
+            }
+        }
     }
 
     /// Takes `cost` tokens now for use later: the moment at which they will be there is the reservation's
@@ -233,6 +288,22 @@ impl TokenBucket {
                 Err(current) => promised = current,
             }
         }
+    }
+}
+
+/// A [`TokenBucket`] at one moment; see [`TokenBucket::at`].
+#[derive(Clone, Copy, Debug)]
+pub struct BucketAt<'a> {
+    bucket: &'a TokenBucket,
+    time: VirtualTime,
+    virtual_now: u64,
+}
+
+impl BucketAt<'_> {
+    /// [`TokenBucket::check_at`] at this moment.
+    #[inline]
+    pub fn check(&self, cost: u64) -> Decision {
+        self.bucket.take(&self.time, self.virtual_now, cost)
     }
 }
 

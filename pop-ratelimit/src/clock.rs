@@ -4,16 +4,61 @@ use std::sync::OnceLock;
 
 use crate::Timestamp;
 
+/// The counter, where it started, and nanoseconds per count: whole ones and 2⁻⁶⁴ths.
+struct Calibrated {
+    clock: quanta::Clock,
+    start: u64,
+    whole: u64,
+    fraction: u64,
+}
+
+static CALIBRATED: OnceLock<Calibrated> = OnceLock::new();
+
 /// Nanoseconds since the first call in this process, by a calibrated time stamp counter where there is one
-/// (`quanta`; 9 ns a reading, against 20 ns for `Instant`). Monotonic.
+/// (`quanta`; half of what `Instant` costs). Monotonic. The first call calibrates, which takes a moment.
+#[inline]
 #[must_use]
 pub fn now() -> Timestamp {
-    static START: OnceLock<(quanta::Clock, quanta::Instant)> = OnceLock::new();
-    let (clock, start) = START.get_or_init(|| {
+    let calibrated = match CALIBRATED.get() {
+        Some(calibrated) => calibrated,
+        None => calibrate(),
+    };
+    // Counters of two processors may differ by a little; time does not run backwards for that.
+    let counts = calibrated.clock.raw().saturating_sub(calibrated.start);
+    // One multiplication deep: the clock is most of what an uncontended check costs.
+    let part = (u128::from(counts) * u128::from(calibrated.fraction)) >> 64;
+    Timestamp::from_nanos(counts.wrapping_mul(calibrated.whole).wrapping_add(part as u64))
+}
+
+#[cold]
+fn calibrate() -> &'static Calibrated {
+    CALIBRATED.get_or_init(|| {
         let clock = quanta::Clock::new();
-        let start = clock.now();
-        (clock, start)
-    });
-    let elapsed = clock.now().saturating_duration_since(*start);
-    Timestamp::ZERO.saturating_add(elapsed)
+        // Nanoseconds in 2^58 counts: the ratio to 58 bits, and no overflow down to a counter of 16 MHz.
+        let ratio = u128::from(clock.delta_as_nanos(0, 1 << 58)) << 6;
+        let (whole, fraction) = ((ratio >> 64) as u64, ratio as u64);
+        Calibrated { start: clock.raw(), clock, whole, fraction }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn it_runs_as_fast_as_the_system_s_and_never_backwards() {
+        let _ = now();
+        let (start, system) = (now(), Instant::now());
+        let mut last = start;
+        while system.elapsed() < Duration::from_millis(50) {
+            let next = now();
+            assert!(next >= last);
+            last = next;
+        }
+        // Read again in the other order: ours brackets the system's, within a percent.
+        let system = system.elapsed();
+        let ours = now().saturating_since(start);
+        assert!(ours * 100 >= system * 99, "{ours:?} against {system:?}");
+    }
 }

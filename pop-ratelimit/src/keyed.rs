@@ -190,7 +190,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let elapsed = if elapsed <= u64::MAX / 2 { elapsed } else { 0 };
         let due = time.units(cost).saturating_sub(elapsed);
         let place = self.place(self.hash(key));
-        let horizon = Scheme::horizon(&time);
+        let horizon = time.horizon;
         loop {
             let found = find(&place, virtual_now, horizon);
             let seen = self.scheme.see(found.word, virtual_now, horizon);
@@ -207,72 +207,60 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
 
     #[inline]
     fn decide(&self, hash: u64, now: Timestamp, cost: u64, charge: bool) -> Decision {
-        let time = self.timeline.current();
-        let Some(cost) = time.cost(cost) else { return time.never() };
-        let virtual_now = time.at(now) & TAT_MASK;
-        let horizon = Scheme::horizon(&time);
+        if charge && let Some(decision) = self.decide_common(hash, now, cost) {
+            return decision;
+        }
+        self.decide_by(&self.timeline.current(), hash, now, cost, charge)
+    }
+
+    /// The common case, in few instructions, so that the processor can look ahead to the next key's line: the first
+    /// quota, a key with a slot of its own and without credit. `None` leaves the case to the general path.
+    #[inline(always)]
+    fn decide_common(&self, hash: u64, now: Timestamp, cost: u64) -> Option<Decision> {
+        let time = self.timeline.unchanged()?;
+        let cost = time.cost(cost).filter(|&cost| cost > 0)?;
         let place = self.place(hash);
-        let slot = &place.line.0[place.first];
-        // Acquire pairs with the Release of `swap`: see the third point of the proof.
+        let slot = matching(&place)?;
         let word = slot.load(Ordering::Acquire);
-        if slot::has_tag(word, place.tag) {
-            let found = Found { slot, word, own: true };
-            if let Some(decision) = self.settle(&time, &place, &found, virtual_now, horizon, cost, charge) {
-                return decision;
-            }
+        let virtual_now = time.at(now) & TAT_MASK;
+        let ahead = slot::ahead_of_tagged(word, virtual_now);
+        if !slot::has_tag(word, place.tag) || slot::has_credit(word) || ahead > time.horizon {
+            return None;
         }
-        self.decide_in_line(&time, &place, virtual_now, horizon, cost, charge)
-    }
-
-    /// The rarer half of [`decide`](Self::decide): not in its first place, or the first attempt lost a race.
-    fn decide_in_line(
-        &self,
-        time: &VirtualTime,
-        place: &Place<'_>,
-        virtual_now: u64,
-        horizon: i64,
-        cost: u64,
-        charge: bool,
-    ) -> Decision {
-        loop {
-            let found = find(place, virtual_now, horizon);
-            if let Some(decision) = self.settle(time, place, &found, virtual_now, horizon, cost, charge) {
-                return decision;
-            }
-        }
-    }
-
-    /// Decides on the slot that was found; `None` if its word has changed meanwhile.
-    #[inline]
-    #[allow(clippy::too_many_arguments)] // The state of one decision, in registers.
-    fn settle(
-        &self,
-        time: &VirtualTime,
-        place: &Place<'_>,
-        found: &Found<'_>,
-        virtual_now: u64,
-        horizon: i64,
-        cost: u64,
-        charge: bool,
-    ) -> Option<Decision> {
-        let seen = self.scheme.see(found.word, virtual_now, horizon);
-        let owed = if found.own { self.scheme.owed(seen) } else { u64::try_from(seen.high).unwrap_or(0) };
-        let after = owed + cost;
+        let after = ahead.max(0) as u64 + cost;
         if after > time.burst_units {
             return Some(time.limited(after - time.burst_units));
         }
-        let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
-        if !charge || cost == 0 {
-            return Some(allowed);
+        let next = place.tag | (virtual_now.wrapping_add(after) & TAT_MASK);
+        swap(slot, word, next)
+            .then(|| Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) })
+    }
+
+    #[inline(never)]
+    fn decide_by(&self, time: &VirtualTime, hash: u64, now: Timestamp, cost: u64, charge: bool) -> Decision {
+        let Some(cost) = time.cost(cost) else { return time.never() };
+        let place = self.place(hash);
+        let virtual_now = time.at(now) & TAT_MASK;
+        loop {
+            let found = find(&place, virtual_now, time.horizon);
+            let seen = self.scheme.see(found.word, virtual_now, time.horizon);
+            let owed = if found.own { self.scheme.owed(seen) } else { u64::try_from(seen.high).unwrap_or(0) };
+            let after = owed + cost;
+            if after > time.burst_units {
+                return time.limited(after - time.burst_units);
+            }
+            let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
+            if !charge || cost == 0 {
+                return allowed;
+            }
+            let next = self.scheme.word(place.tag, virtual_now, seen.high, after);
+            if swap(found.slot, found.word, next) {
+                if !found.own && owed > 0 {
+                    self.inherited.fetch_add(1, Ordering::Relaxed);
+                }
+                return allowed;
+            }
         }
-        let next = self.scheme.word(place.tag, virtual_now, seen.high, after);
-        if !swap(found.slot, found.word, next) {
-            return None;
-        }
-        if !found.own && owed > 0 {
-            self.inherited.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(allowed)
     }
 
     #[inline]
@@ -324,7 +312,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
     #[must_use]
     pub fn occupancy_at(&self, now: Timestamp) -> (usize, usize) {
         let time = self.timeline.current();
-        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, Scheme::horizon(&time));
+        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, time.horizon);
         let words = self.lines.iter().flat_map(|line| &line.0);
         let busy = words.filter(|word| slot::ahead(word.load(Ordering::Relaxed), virtual_now, horizon) > 0);
         (busy.count(), self.lines.len() * SLOTS_PER_LINE)
@@ -336,7 +324,12 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// [`check_at`](Self::check_at) by the process clock ([`crate::now`]).
     #[inline]
     pub fn check(&self, key: &K, cost: u64) -> Decision {
-        self.check_at(key, crate::now(), cost)
+        let hash = self.hash(key);
+        // Asked for before the clock is read, so that the two waits overlap.
+        let first = self.place(hash).line.0[0].load(Ordering::Relaxed);
+        let now = crate::now();
+        core::hint::black_box(first);
+        self.decide(hash, now, cost, true)
     }
 }
 
@@ -347,8 +340,20 @@ fn swap(slot: &AtomicU64, word: u64, next: u64) -> bool {
     slot.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
+/// The slot of a line that bears the tag, if one does.
+#[inline(always)]
+fn matching<'a>(place: &Place<'a>) -> Option<&'a AtomicU64> {
+    // All eight tags at once, without a branch: which slot it is cannot be guessed, and a wrong guess costs more than
+    // seven loads from a line that is here anyway.
+    let mut matching = 0_u32;
+    for (index, slot) in place.line.0.iter().enumerate() {
+        // Acquire pairs with the Release of `swap`: see the third point of the proof.
+        matching |= u32::from(slot::has_tag(slot.load(Ordering::Acquire), place.tag)) << index;
+    }
+    (matching != 0).then(|| &place.line.0[matching.trailing_zeros() as usize % SLOTS_PER_LINE])
+}
+
 /// The key's own slot, or the one with the smallest high mark, the first from the key's place on.
-#[inline]
 fn find<'a>(place: &Place<'a>, virtual_now: u64, horizon: i64) -> Found<'a> {
     let mut smallest = (i64::MAX, place.first, 0);
     for step in 0..SLOTS_PER_LINE {

@@ -19,6 +19,8 @@ mod hierarchy;
 #[cfg(feature = "std")]
 mod keyed;
 #[cfg(feature = "std")]
+mod leased;
+#[cfg(feature = "std")]
 mod penalty;
 mod quota;
 mod reservation;
@@ -35,7 +37,7 @@ mod virtual_time;
 
 #[cfg(feature = "std")]
 pub use access::{ACCESS_RULES_MAX, Access, AccessError, AccessList};
-pub use bucket::TokenBucket;
+pub use bucket::{BucketAt, TokenBucket};
 #[cfg(feature = "std")]
 pub use classes::{KeyedClasses, KeyedWindows};
 #[cfg(feature = "std")]
@@ -49,6 +51,8 @@ pub use heavy::{HeavyHitters, HeavyPrefixes, Hitter, SpaceSaving};
 pub use hierarchy::{Hierarchy, LEVELS_MAX, Level, Verdict};
 #[cfg(feature = "std")]
 pub use keyed::{KeyedLimiter, SLOTS_PER_LINE};
+#[cfg(feature = "std")]
+pub use leased::LeasedBucket;
 #[cfg(feature = "std")]
 pub use penalty::{Penalty, PenaltyBox, PenaltyTerms};
 pub use quota::{BURST_MAX, PERIOD_MAX, Quota, QuotaError, TOKENS_PER_SECOND_MAX};

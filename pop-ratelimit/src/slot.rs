@@ -12,7 +12,7 @@
 
 use crate::virtual_time::{Budget, VirtualTime};
 
-pub(crate) const TAT_BITS: u32 = 44;
+pub(crate) const TAT_BITS: u32 = crate::virtual_time::KEYED_BITS;
 pub(crate) const TAT_MASK: u64 = (1 << TAT_BITS) - 1;
 pub(crate) const CREDIT_BITS: u32 = 6;
 pub(crate) const CREDIT_MAX: u64 = (1 << CREDIT_BITS) - 1;
@@ -28,9 +28,6 @@ pub(crate) const BUDGET: Budget = Budget {
     burst_units: 40,
     live_per_second: 26,
 };
-
-/// Debts reach at least this many seconds ahead of the clock before they are taken for words from before the wrap.
-const HORIZON: core::time::Duration = core::time::Duration::from_secs(4096);
 
 /// What the words of one table mean: how a debt is told from an old word, and what a quantum of credit is.
 #[derive(Clone, Copy, Debug)]
@@ -55,23 +52,20 @@ impl Scheme {
         Self { quantum_log2: sixty_third.next_power_of_two().trailing_zeros() }
     }
 
-    /// The furthest that a word may lie ahead and still be a debt.
-    #[inline]
-    pub(crate) fn horizon(time: &VirtualTime) -> i64 {
-        let horizon = (time.burst_units.saturating_mul(4)).saturating_add(time.units_in(HORIZON));
-        // Where ticks are slow, a quarter of the space: half a year and more.
-        horizon.clamp(1 << (TAT_BITS - 8), 1 << (TAT_BITS - 2)) as i64
-    }
-
     #[inline]
     pub(crate) const fn see(self, word: u64, virtual_now: u64, horizon: i64) -> Seen {
         let high = ahead(word, virtual_now, horizon);
-        Seen { high, credit: ((word >> CREDIT_SHIFT) & CREDIT_MAX) << self.quantum_log2 }
+        let credit = (word >> CREDIT_SHIFT) & CREDIT_MAX;
+        // Seldom anything but zero, and then the branch is cheaper than the shift.
+        Seen { high, credit: if credit == 0 { 0 } else { credit << self.quantum_log2 } }
     }
 
     /// Units that the slot's own key owes.
     #[inline]
     pub(crate) const fn owed(self, seen: Seen) -> u64 {
+        if seen.credit == 0 {
+            return if seen.high > 0 { seen.high as u64 } else { 0 };
+        }
         let owed = seen.high.saturating_sub_unsigned(seen.credit);
         if owed > 0 { owed as u64 } else { 0 }
     }
@@ -80,7 +74,11 @@ impl Scheme {
     /// difference is credit, rounded down.
     #[inline]
     pub(crate) const fn word(self, tag: u64, virtual_now: u64, high: i64, owed: u64) -> u64 {
-        let mark = if high > owed as i64 { high as u64 } else { owed };
+        // Without credit, and without a refund, what is owed is never below the mark.
+        if owed as i64 >= high {
+            return tag | (virtual_now.wrapping_add(owed) & TAT_MASK);
+        }
+        let mark = high as u64;
         let credit = (mark - owed) >> self.quantum_log2;
         let credit = if credit < CREDIT_MAX { credit } else { CREDIT_MAX };
         tag | credit << CREDIT_SHIFT | (virtual_now.wrapping_add(mark) & TAT_MASK)
@@ -99,11 +97,22 @@ pub(crate) const fn has_tag(word: u64, tag: u64) -> bool {
     (word ^ tag) >> TAG_SHIFT == 0
 }
 
+#[inline]
+pub(crate) const fn has_credit(word: u64) -> bool {
+    word & (CREDIT_MAX << CREDIT_SHIFT) != 0
+}
+
 /// How far the word's high mark is ahead of `virtual_now`, negative if it has passed.
 #[inline]
 pub(crate) const fn ahead(word: u64, virtual_now: u64, horizon: i64) -> i64 {
-    // Sign-extends: half of the space is past, half is future.
-    let ahead = ((word.wrapping_sub(virtual_now) << (64 - TAT_BITS)) as i64) >> (64 - TAT_BITS);
+    let ahead = ahead_of_tagged(word, virtual_now);
     // Further ahead than any debt, even for a clock that stepped back: from before the wrap, so the oldest of all.
     if ahead > horizon || word == 0 { i64::MIN } else { ahead }
+}
+
+/// The same for a word that is not empty, and with the far future as it stands.
+#[inline]
+pub(crate) const fn ahead_of_tagged(word: u64, virtual_now: u64) -> i64 {
+    // Sign-extends: half of the space is past, half is future.
+    ((word.wrapping_sub(virtual_now) << (64 - TAT_BITS)) as i64) >> (64 - TAT_BITS)
 }

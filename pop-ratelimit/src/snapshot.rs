@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use crate::keyed::{Line, SLOTS_PER_LINE};
-use crate::slot::{self, Scheme, TAT_MASK};
+use crate::slot::{self, TAT_MASK};
 use crate::sync::Ordering;
 use crate::{KeyedLimiter, Quota, Timestamp};
 
@@ -72,7 +72,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
     #[must_use]
     pub fn snapshot_at(&self, now: Timestamp) -> Vec<u8> {
         let time = self.timeline.current();
-        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, Scheme::horizon(&time));
+        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, time.horizon);
         let quota = time.quota;
         let mut bytes = Vec::from(MAGIC);
         let header = [quota.tokens(), quota.period_nanos(), quota.burst_size(), self.lines.len() as u64];
@@ -134,7 +134,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
 
     fn fill(&self, entries: &[u8], now: Timestamp, away: Duration) -> Result<(), SnapshotError> {
         let time = self.timeline.current();
-        let (virtual_now, horizon) = (time.at(now), Scheme::horizon(&time));
+        let (virtual_now, horizon) = (time.at(now), time.horizon);
         let refilled = time.units_in(away);
         for (number, entry) in entries.chunks_exact(ENTRY_BYTES).enumerate() {
             let impossible = SnapshotError::Entry { offset: HEADER_BYTES + number * ENTRY_BYTES };

@@ -1,13 +1,13 @@
 //! A virtual time whose rate can be changed while others read it.
 
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::virtual_time::{Budget, VirtualTime};
+use crate::virtual_time::{Budget, Rate, VirtualTime};
 use crate::{Quota, QuotaError, Timestamp};
 
 /// Changes that may happen while one reader copies a place, before it must look again.
 const PLACES: usize = 4;
-/// Words in a place: the five of the line, and the quota's three.
-const WORDS: usize = 8;
+/// Words in a place: the quota's three, the rate's five, the offset and the burst in units.
+const WORDS: usize = 10;
 
 /// The quota in force. Until the first change a read is one load of a word that nobody writes.
 ///
@@ -36,15 +36,20 @@ impl Timeline {
         }
     }
 
-    /// The arithmetic in force.
+    /// The first quota, if it is still in force: by reference, and without ordering, so that a loop of checks keeps
+    /// it in registers.
     #[inline]
+    pub(crate) fn unchanged(&self) -> Option<&VirtualTime> {
+        (self.version.load(Ordering::Relaxed) < 2).then_some(&self.first)
+    }
+
+    /// The arithmetic in force.
     pub(crate) fn current(&self) -> VirtualTime {
         // Acquire pairs with the Release at the end of `set`: whoever sees the version sees its place.
         let version = self.version.load(Ordering::Acquire);
         if version < 2 { self.first } else { self.changed(version) }
     }
 
-    #[cold]
     fn changed(&self, mut version: u64) -> VirtualTime {
         loop {
             let place = &self.places[(version / 2) as usize % PLACES];
@@ -54,9 +59,22 @@ impl Timeline {
             let seen = self.version.load(Ordering::Relaxed);
             // The writer of change n fills the place of change n − 4, and its version is odd meanwhile.
             if seen / 2 - version / 2 < PLACES as u64 - 1 {
-                let [mantissa, exponent, reciprocal, offset, burst_units, tokens, period, burst] = words;
+                let [
+                    tokens,
+                    period,
+                    burst,
+                    whole,
+                    fraction,
+                    shift,
+                    reciprocal,
+                    reciprocal_shift,
+                    offset,
+                    units,
+                ] = words;
                 let quota = Quota::from_parts(tokens, period, burst);
-                return self.first.replaced(quota, [mantissa, exponent, reciprocal, offset, burst_units]);
+                let (shift, reciprocal_shift) = (shift as u32, reciprocal_shift as u32);
+                let rate = Rate { whole, fraction, shift, reciprocal, reciprocal_shift };
+                return self.first.replaced(quota, rate, offset, units);
             }
             version = self.version.load(Ordering::Acquire);
         }
@@ -75,14 +93,16 @@ impl Timeline {
         fence(Ordering::Release);
         let quota = time.quota;
         let words = [
-            time.mantissa,
-            u64::from(time.exponent),
-            time.reciprocal,
-            time.offset,
-            time.burst_units,
             quota.tokens(),
             quota.period_nanos(),
             quota.burst_size(),
+            time.rate.whole,
+            time.rate.fraction,
+            u64::from(time.rate.shift),
+            time.rate.reciprocal,
+            u64::from(time.rate.reciprocal_shift),
+            time.offset,
+            time.burst_units,
         ];
         let place = &self.places[(version / 2 + 1) as usize % PLACES];
         for (cell, word) in place.iter().zip(words) {

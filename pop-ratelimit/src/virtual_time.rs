@@ -6,7 +6,7 @@
 //! of 2⁻ᶠ tokens; costs and bursts are exact, and only `V` is rounded, once, downwards, never adding up.
 //!
 //! ```text
-//! V(now)  = floor(now · mantissa / 2^exponent) + offset       virtual time, in units
+//! V(now)  = floor(now · rate) + offset                        virtual time, in units
 //! debt    = max(TAT − V(now), 0)                              0 = full bucket
 //! check n : debt + n·2^f ≤ burst·2^f  →  TAT' = V(now) + debt + n·2^f
 //! ```
@@ -25,6 +25,9 @@ use crate::{Decision, Quota, Timestamp};
 
 /// Stamps beyond 146 years after the start count as that moment: a poisoned clock cannot wrap virtual time.
 const LATEST_NANOS: u64 = 1 << 62;
+
+/// Bits of virtual time in a word of a keyed table.
+pub(crate) const KEYED_BITS: u32 = 44;
 
 /// How finely tokens are counted: limits as base-two logarithms.
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +48,57 @@ pub(crate) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VirtualTime {
     pub(crate) quota: Quota,
-    /// Units per nanosecond: `mantissa / 2^exponent`, with the highest bit set, so the error is below 2⁻⁶³,
-    /// upwards.
-    pub(crate) mantissa: u64,
-    pub(crate) exponent: u32,
-    /// Nanoseconds per unit: `reciprocal / 2^(126 − exponent)`, rounded up.
-    pub(crate) reciprocal: u64,
+    pub(crate) rate: Rate,
     /// Makes the line of `V` continuous where the rate was changed.
     pub(crate) offset: u64,
     /// The burst in units.
     pub(crate) burst_units: u64,
+    /// What lies further ahead than this is no debt but a word from before the wrap; for keyed tables.
+    pub(crate) horizon: i64,
     scale: Scale,
+}
+
+/// Units per nanosecond, and nanoseconds per unit, for arithmetic one multiplication deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Whole units per nanosecond: zero below a billion units a second.
+    pub(crate) whole: u64,
+    /// The rest: `fraction / 2^(64 + shift)`, with the highest bit set or zero, so the error is below 2⁻⁶³, upwards.
+    pub(crate) fraction: u64,
+    pub(crate) shift: u32,
+    /// Nanoseconds per unit: `reciprocal / 2^reciprocal_shift`, rounded up; zero if nothing comes.
+    pub(crate) reciprocal: u64,
+    pub(crate) reciprocal_shift: u32,
+}
+
+impl Rate {
+    const NONE: Self = Self { whole: 0, fraction: 0, shift: 0, reciprocal: 0, reciprocal_shift: 0 };
+
+    /// `numerator / denominator` units per nanosecond; the denominator is below 2⁶².
+    ///
+    /// Rounded up: so whole results at whole nanoseconds come out whole, and a token that is due after exactly one
+    /// second is there after exactly one second. The excess stays below half a nanosecond in 146 years.
+    const fn new(numerator: u128, denominator: u128) -> Self {
+        if numerator == 0 {
+            return Self::NONE;
+        }
+        let (mantissa, exponent) = ratio(numerator, denominator);
+        let (fraction, fraction_exponent) = ratio(numerator % denominator, denominator);
+        let reciprocal = (1_u128 << 126).div_ceil(mantissa as u128) as u64;
+        let whole = (numerator / denominator) as u64;
+        // A fraction that rounds up to one is a whole.
+        let (whole, fraction, shift) = match fraction_exponent.checked_sub(64) {
+            Some(shift) => (whole, fraction, shift),
+            None => (whole + 1, 0, 0),
+        };
+        Self { whole, fraction, shift, reciprocal, reciprocal_shift: 126 - exponent }
+    }
+
+    #[inline]
+    const fn units_in(self, nanos: u64) -> u64 {
+        let part = ((nanos as u128 * self.fraction as u128) >> 64) as u64 >> self.shift;
+        nanos.wrapping_mul(self.whole).wrapping_add(part)
+    }
 }
 
 /// Units in a token (`2^shift`) or tokens in a unit (`2^coarse`); one of the two is zero.
@@ -63,23 +106,31 @@ pub(crate) struct VirtualTime {
 struct Scale {
     shift: u32,
     coarse: u32,
-    /// All ones; zero for a quota without a limit, whose costs weigh nothing.
-    mask: u64,
+    /// `2^shift`; zero for a quota without a limit, whose costs weigh nothing.
+    token_units: u64,
+}
+
+impl Scale {
+    #[inline]
+    const fn round_up(self, tokens: u64) -> u64 {
+        if self.coarse == 0 {
+            return tokens;
+        }
+        tokens.div_ceil(1 << self.coarse)
+    }
 }
 
 impl VirtualTime {
     /// The finest resolution within `budget`.
     pub(crate) const fn new(quota: Quota, budget: Budget) -> Self {
-        let mut scale = Scale { shift: 0, coarse: 0, mask: u64::MAX };
+        let mut scale = Scale { shift: 0, coarse: 0, token_units: 0 };
         if quota.is_unlimited() {
-            scale.mask = 0;
             return Self {
                 quota,
-                mantissa: 0,
-                exponent: 64,
-                reciprocal: 0,
+                rate: Rate::NONE,
                 offset: 0,
                 burst_units: u64::MAX >> 2,
+                horizon: 0,
                 scale,
             };
         }
@@ -95,6 +146,7 @@ impl VirtualTime {
         {
             scale.coarse += 1;
         }
+        scale.token_units = 1 << scale.shift;
         Self::with_scale(quota, scale)
     }
 
@@ -118,49 +170,53 @@ impl VirtualTime {
         let burst = (quota.burst_size() >> scale.coarse) << scale.coarse;
         let quota = quota.with_burst_of(burst);
         let burst_units = (burst >> scale.coarse) << scale.shift;
-        let (mantissa, exponent) = ratio((quota.tokens() as u128) << scale.shift, quota.period().as_nanos());
-        // Dividing the ratio by 2^coarse is adding to its exponent.
-        let exponent = exponent + scale.coarse;
-        let reciprocal = if mantissa == 0 { 0 } else { (1_u128 << 126).div_ceil(mantissa as u128) as u64 };
-        Self { quota, mantissa, exponent, reciprocal, offset: 0, burst_units, scale }
+        // One of the two shifts is zero.
+        let numerator = (quota.tokens() as u128) << scale.shift;
+        let rate = Rate::new(numerator, quota.period().as_nanos() << scale.coarse);
+        let mut time = Self { quota, rate, offset: 0, burst_units, horizon: 0, scale };
+        time.horizon = time.horizon_of();
+        time
     }
 
     /// The fields that a live change replaces, over the scale that it keeps.
-    pub(crate) const fn replaced(&self, quota: Quota, line: [u64; 5]) -> Self {
-        let [mantissa, exponent, reciprocal, offset, burst_units] = line;
-        Self {
-            quota,
-            mantissa,
-            exponent: exponent as u32,
-            reciprocal,
-            offset,
-            burst_units,
-            scale: self.scale,
-        }
+    pub(crate) const fn replaced(&self, quota: Quota, rate: Rate, offset: u64, burst_units: u64) -> Self {
+        let mut time = Self { quota, rate, offset, burst_units, horizon: 0, scale: self.scale };
+        time.horizon = time.horizon_of();
+        time
+    }
+
+    /// Four bursts and an hour, within what a keyed table's words can tell: a quarter of their space, which is half
+    /// a year where ticks are slow, and no less than a 256th.
+    const fn horizon_of(&self) -> i64 {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let horizon = self.burst_units.saturating_mul(4).saturating_add(self.units_in(HOUR));
+        let (least, most) = (1 << (KEYED_BITS - 8), 1 << (KEYED_BITS - 2));
+        let at_least = if horizon < least { least } else { horizon };
+        (if at_least > most { most } else { at_least }) as i64
     }
 
     /// `V(now)`, modulo 2⁶⁴.
     #[inline]
     pub(crate) const fn at(&self, now: Timestamp) -> u64 {
         let nanos = if now.as_nanos() < LATEST_NANOS { now.as_nanos() } else { LATEST_NANOS };
-        (((nanos as u128 * self.mantissa as u128) >> self.exponent) as u64).wrapping_add(self.offset)
+        self.rate.units_in(nanos).wrapping_add(self.offset)
     }
 
     /// A cost in units, rounded up; `None` if it is above the burst.
     #[inline]
     pub(crate) const fn cost(&self, tokens: u64) -> Option<u64> {
-        if tokens > self.quota.burst_size() { None } else { Some(self.units(tokens)) }
+        if tokens > self.quota.burst_size() {
+            return None;
+        }
+        // Within the burst nothing overflows: a burst has at most 2^60 units.
+        Some(self.scale.round_up(tokens).wrapping_mul(self.scale.token_units))
     }
 
     /// Any number of tokens in units, rounded up, saturating at 2⁶¹.
     #[inline]
     pub(crate) const fn units(&self, tokens: u64) -> u64 {
-        let scale = self.scale;
-        let round = (1 << scale.coarse) - 1;
-        let limit = (1 << 61) >> scale.shift;
-        let tokens = tokens & scale.mask;
-        let units = (tokens >> scale.coarse) + (tokens & round != 0) as u64;
-        (if units < limit { units } else { limit }) << scale.shift
+        let units = self.scale.round_up(tokens).saturating_mul(self.scale.token_units);
+        if units < 1 << 61 { units } else { 1 << 61 }
     }
 
     /// Whole tokens in `units`, rounded down.
@@ -175,11 +231,11 @@ impl VirtualTime {
     }
 
     /// Units that `span` brings at this rate, saturating.
-    #[cfg(feature = "std")]
     pub(crate) const fn units_in(&self, span: Duration) -> u64 {
         let nanos = span.as_nanos();
         let nanos = if nanos < LATEST_NANOS as u128 { nanos as u64 } else { LATEST_NANOS };
-        let units = (nanos as u128 * self.mantissa as u128) >> self.exponent;
+        let whole = nanos as u128 * self.rate.whole as u128;
+        let units = whole + ((nanos as u128 * self.rate.fraction as u128) >> 64 >> self.rate.shift);
         if units > u64::MAX as u128 { u64::MAX } else { units as u64 }
     }
 
@@ -187,12 +243,13 @@ impl VirtualTime {
     /// of the current unit is under way. `None` if nothing comes.
     #[inline]
     pub(crate) const fn wait(&self, missing_units: u64) -> Option<Duration> {
-        if self.reciprocal == 0 {
+        if self.rate.reciprocal == 0 {
             return None;
         }
         // missing < 2^63 and reciprocal ≤ 2^63: the product fits. V(now + wait) ≥ V(now) + missing since the
         // fraction that V dropped only helps.
-        let nanos = ((missing_units as u128 * self.reciprocal as u128) >> (126 - self.exponent)) + 1;
+        let product = missing_units as u128 * self.rate.reciprocal as u128;
+        let nanos = (product >> self.rate.reciprocal_shift) + 1;
         Some(Duration::from_nanos(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }))
     }
 
@@ -217,11 +274,8 @@ const fn units_per_second(quota: Quota, shift: u32) -> u128 {
     ((quota.tokens() as u128) << shift).saturating_mul(1_000_000_000) / quota.period().as_nanos()
 }
 
-/// `numerator / denominator` as `(mantissa, exponent)` with the mantissa's highest bit set; zero is `(0, 64)`. The
-/// denominator is below 2⁶².
-///
-/// Rounded up: so whole results at whole nanoseconds come out whole, and a token that is due after exactly one second
-/// is there after exactly one second. The excess stays below half a nanosecond in 146 years.
+/// `numerator / denominator` as `mantissa / 2^exponent` with the mantissa's highest bit set, rounded up; zero is
+/// `(0, 64)`. The denominator is below 2⁶².
 const fn ratio(numerator: u128, denominator: u128) -> (u64, u32) {
     if numerator == 0 {
         return (0, 64);
@@ -257,11 +311,12 @@ mod tests {
         ] {
             let quota = Quota::new(tokens, Duration::from_secs(seconds)).unwrap().burst(burst);
             let time = VirtualTime::new(quota, BUDGET);
-            assert!(time.mantissa >= 1 << 63);
+            assert!(time.rate.fraction >= 1 << 63 || time.rate.whole > 0);
             let year = 365 * 86_400 * 1_000_000_000_u64;
             let exact = (u128::from(year) * u128::from(tokens) * u128::from(time.token_units()))
                 / quota.period().as_nanos();
-            let ours = (u128::from(year) * u128::from(time.mantissa)) >> time.exponent;
+            let fraction = (u128::from(year) * u128::from(time.rate.fraction)) >> 64 >> time.rate.shift;
+            let ours = u128::from(year) * u128::from(time.rate.whole) + fraction;
             assert!(
                 ours.abs_diff(exact) <= 1 + (exact >> 50),
                 "{tokens} per {seconds} s: {exact} against {ours}"
