@@ -164,16 +164,28 @@ impl TokenBucket {
     ///
     /// The bound over every interval holds for the moments at which reservations are ready.
     pub fn reserve_at(&self, now: Timestamp, cost: u64, wait_max: Duration) -> Booking<'_> {
+        self.reserve_within(now, cost, wait_max, u64::MAX)
+    }
+
+    /// The same with a bound on the tokens that waiters are owed.
+    pub(crate) fn reserve_within(
+        &self,
+        now: Timestamp,
+        cost: u64,
+        wait_max: Duration,
+        queue_max: u64,
+    ) -> Booking<'_> {
         let time = self.timeline.current();
         let Some(units) = time.cost(cost) else { return Booking::Refused(time.never()) };
         let virtual_now = time.at(now);
+        let queue_units_max = time.units(queue_max);
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
             let after = debt(arrival, virtual_now) + units;
             let missing = after.saturating_sub(time.burst_units);
             let wait = match (missing, time.wait(missing)) {
                 (0, _) => Duration::ZERO,
-                (_, Some(wait)) if wait <= wait_max && after < 1 << 62 => wait,
+                (_, Some(wait)) if wait <= wait_max && missing <= queue_units_max && after < 1 << 62 => wait,
                 _ => return Booking::Refused(time.limited(missing)),
             };
             if missing > 0 {

@@ -16,6 +16,9 @@ mod decision;
 #[cfg(feature = "std")]
 mod heavy;
 mod hierarchy;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 #[cfg(feature = "std")]
 mod keyed;
 #[cfg(feature = "std")]
@@ -33,6 +36,12 @@ mod sync;
 mod tiers;
 mod time;
 mod timeline;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
 mod virtual_time;
 
 #[cfg(feature = "std")]
@@ -41,7 +50,7 @@ pub use bucket::{BucketAt, TokenBucket};
 #[cfg(feature = "std")]
 pub use classes::{KeyedClasses, KeyedWindows};
 #[cfg(feature = "std")]
-pub use clock::now;
+pub use clock::{ManualClock, now};
 pub use concurrency::{AdaptiveLimit, LimitPolicy, Outcome};
 #[cfg(feature = "std")]
 pub use concurrency::{Concurrency, KeyedConcurrency, KeyedPermit, Permit};

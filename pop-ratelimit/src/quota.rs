@@ -86,7 +86,7 @@ impl Quota {
         }
     }
 
-    /// A bandwidth in bits a second, counted in bytes. The burst is ten milliseconds' worth, at least 16 KiB.
+    /// A bandwidth in bits a second, counted in bytes. The burst is ten milliseconds' worth, at least 2 KiB.
     ///
     /// # Panics
     /// Above eight times [`TOKENS_PER_SECOND_MAX`]; in a `const` that is a compile error.
@@ -97,7 +97,7 @@ impl Quota {
             panic!("a rate above TOKENS_PER_SECOND_MAX")
         };
         let burst = bits / 800;
-        quota.burst(if burst < 16_384 { 16_384 } else { burst })
+        quota.burst(if burst < 2048 { 2048 } else { burst })
     }
 
     /// Nothing at all: every cost above zero is more than the burst, so the answer is "never".

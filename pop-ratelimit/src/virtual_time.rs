@@ -248,9 +248,11 @@ impl VirtualTime {
         }
         // missing < 2^63 and reciprocal ≤ 2^63: the product fits. V(now + wait) ≥ V(now) + missing since the
         // fraction that V dropped only helps.
-        let product = missing_units as u128 * self.rate.reciprocal as u128;
-        let nanos = (product >> self.rate.reciprocal_shift) + 1;
-        Some(Duration::from_nanos(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }))
+        let nanos = (missing_units as u128 * self.rate.reciprocal as u128) >> self.rate.reciprocal_shift;
+        let nanos = if nanos > LATEST_NANOS as u128 { LATEST_NANOS } else { nanos as u64 };
+        // Rounded down, so it may be one short; where the division comes out even, it is not.
+        let short = self.rate.units_in(nanos) < missing_units;
+        Some(Duration::from_nanos(nanos + short as u64))
     }
 
     /// The answer for a cost that is `missing_units` short. Inlined, so that a caller who only asks whether it

@@ -1,0 +1,409 @@
+//! A limit in front of a service: a tower layer over `http` requests.
+
+use core::future::Future;
+use core::hash::Hash;
+use core::net::{IpAddr, SocketAddr};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::boxed::Box;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use ::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use ::http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::http::{
+    FieldError, PROBLEM_JSON, Policy, RATELIMIT, RATELIMIT_POLICY, Standing, TrustedProxies, quota_exceeded,
+    retry_after_seconds, write_policies, write_standings,
+};
+use crate::{Decision, KeyedLimiter, Quota, Timestamp};
+
+/// What a key or cost function sees of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// What the server attached, such as the peer's address.
+    pub extensions: &'a Extensions,
+}
+
+/// The peer of a connection, as an extension of its requests: what [`client_key`] looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// A key function: the client's address behind `proxies`, with the peer taken from a [`Peer`] (or a bare
+/// [`SocketAddr`]) among the extensions. Requests without one are not limited, so let the server attach it.
+pub fn client_key(
+    proxies: TrustedProxies,
+) -> impl Fn(&RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static {
+    move |head| {
+        let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
+        let peer = peer.or_else(|| head.extensions.get::<SocketAddr>().map(SocketAddr::ip));
+        peer.map(|peer| proxies.client(peer, head.headers))
+    }
+}
+
+type KeyFunction<K> = Box<dyn Fn(&RequestHead<'_>) -> Option<K> + Send + Sync>;
+type CostFunction = Box<dyn Fn(&RequestHead<'_>) -> u64 + Send + Sync>;
+type ClockFunction = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A limit for each key and route, in front of any service over `http`.
+///
+/// A denial is a 429 with `Retry-After` and a problem (RFC 9457); to a gRPC request it is `RESOURCE_EXHAUSTED`. Every
+/// answer tells the policy and where the client stands (`RateLimit-Policy`, `RateLimit`). The inner service is not
+/// called for what is denied.
+///
+/// ```
+/// use pop_ratelimit::Quota;
+/// use pop_ratelimit::http::{ForwardingField, TrustedProxies};
+/// use pop_ratelimit::tower::{RateLimitLayer, client_key};
+///
+/// let own = TrustedProxies::new(ForwardingField::XForwardedFor, [("10.0.0.0".parse()?, 8)])?;
+/// let layer = RateLimitLayer::new(client_key(own), 1 << 20)
+///     .quota("default", Quota::per_second(50).burst(100))?
+///     .route("/search", "search", Quota::per_second(2))?
+///     .cost(|head| if head.method == http::Method::POST { 5 } else { 1 });
+/// # let _: RateLimitLayer<std::net::IpAddr> = layer;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RateLimitLayer<K> {
+    rules: Arc<Rules<K>>,
+}
+
+struct Rules<K> {
+    key: KeyFunction<K>,
+    cost: CostFunction,
+    clock: ClockFunction,
+    memory_bytes: usize,
+    /// The longest path first, so the first that matches is the right one.
+    routes: Vec<Route<K>>,
+}
+
+struct Route<K> {
+    path: String,
+    name: String,
+    limiter: KeyedLimiter<K>,
+    policy: Option<HeaderValue>,
+}
+
+impl<K> Clone for RateLimitLayer<K> {
+    fn clone(&self) -> Self {
+        Self { rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<K> core::fmt::Debug for RateLimitLayer<K> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let routes = self.rules.routes.iter().map(|route| (&route.path, route.limiter.quota()));
+        f.debug_map().entries(routes).finish()
+    }
+}
+
+impl<K: Hash + 'static> RateLimitLayer<K> {
+    /// A layer that asks `key` for each request's key; a request without one is let through. Each quota gets a table
+    /// of `memory_bytes` bytes.
+    pub fn new(
+        key: impl Fn(&RequestHead<'_>) -> Option<K> + Send + Sync + 'static,
+        memory_bytes: usize,
+    ) -> Self {
+        let rules = Rules {
+            key: Box::new(key),
+            cost: Box::new(|_| 1),
+            clock: Box::new(crate::now),
+            memory_bytes,
+            routes: Vec::new(),
+        };
+        Self { rules: Arc::new(rules) }
+    }
+
+    /// The quota of every path that no route covers. Without one, those are not limited.
+    ///
+    /// # Errors
+    /// [`FieldError::Name`] if the name cannot stand in a `RateLimit` field.
+    pub fn quota(self, name: &str, quota: Quota) -> Result<Self, FieldError> {
+        self.route("/", name, quota)
+    }
+
+    /// The quota of a path and what lies below it, by whole segments; the longest such path decides.
+    ///
+    /// # Errors
+    /// [`FieldError::Name`] if the name cannot stand in a `RateLimit` field.
+    pub fn route(self, path: &str, name: &str, quota: Quota) -> Result<Self, FieldError> {
+        let policy = write_policies(&[Policy::new(String::from(name), quota)?]);
+        let path = String::from(path.trim_end_matches('/'));
+        Ok(self.change(|rules| {
+            let limiter = KeyedLimiter::new(quota, rules.memory_bytes);
+            rules.routes.push(Route { path, name: String::from(name), limiter, policy });
+            rules.routes.sort_by_key(|route| core::cmp::Reverse(route.path.len()));
+        }))
+    }
+
+    /// What a request costs, in tokens; one, if this is not called.
+    #[must_use]
+    pub fn cost(self, cost: impl Fn(&RequestHead<'_>) -> u64 + Send + Sync + 'static) -> Self {
+        self.change(|rules| rules.cost = Box::new(cost))
+    }
+
+    /// The clock; the process clock, if this is not called. For tests: see [`ManualClock`](crate::ManualClock).
+    #[must_use]
+    pub fn clock(self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.change(|rules| rules.clock = Box::new(clock))
+    }
+
+    /// The limiter of the route that covers `path`, for a live change of its quota or a look at its pressure.
+    #[must_use]
+    pub fn limiter(&self, path: &str) -> Option<&KeyedLimiter<K>> {
+        self.rules.route(path).map(|route| &route.limiter)
+    }
+
+    /// Builders are not shared yet.
+    fn change(mut self, change: impl FnOnce(&mut Rules<K>)) -> Self {
+        match Arc::get_mut(&mut self.rules) {
+            Some(rules) => change(rules),
+            None => debug_assert!(false, "configured before it is cloned"),
+        }
+        self
+    }
+}
+
+impl<K: Hash> Rules<K> {
+    fn route(&self, path: &str) -> Option<&Route<K>> {
+        self.routes.iter().find(|route| {
+            let rest = path.strip_prefix(route.path.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
+    /// The route and the decision; `None` for what is not limited.
+    fn decide(&self, head: &RequestHead<'_>) -> Option<(&Route<K>, Decision)> {
+        let route = self.route(head.uri.path())?;
+        let key = (self.key)(head)?;
+        let decision = route.limiter.check_at(&key, (self.clock)(), (self.cost)(head));
+        Some((route, decision))
+    }
+}
+
+impl<K> Route<K> {
+    /// The fields that every answer bears.
+    fn fields(&self, decision: Decision) -> Fields {
+        let standing = Standing::new(self.name.clone(), self.limiter.quota(), decision);
+        let standing = standing.ok().and_then(|standing| write_standings(&[standing]));
+        Fields { policy: self.policy.clone(), standing }
+    }
+
+    fn denial<B>(&self, head: &RequestHead<'_>, decision: Decision) -> Response<LimitBody<B>> {
+        let grpc = head
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|have| have.as_bytes().starts_with(b"application/grpc"));
+        let mut response = if grpc { grpc_denial() } else { http_denial(&self.name) };
+        if let Some(wait) = decision.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(wait)));
+        }
+        self.fields(decision).write(response.headers_mut());
+        response
+    }
+}
+
+/// A trailers-only answer: gRPC has its status in a field, not in the HTTP status.
+fn grpc_denial<B>() -> Response<LimitBody<B>> {
+    let mut response = Response::new(LimitBody::denial(None));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    // RESOURCE_EXHAUSTED.
+    headers.insert("grpc-status", HeaderValue::from_static("8"));
+    headers.insert("grpc-message", HeaderValue::from_static("quota exceeded"));
+    response
+}
+
+fn http_denial<B>(policy: &str) -> Response<LimitBody<B>> {
+    let text = Bytes::from(quota_exceeded(policy));
+    let mut response = Response::new(LimitBody::denial(Some(text)));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    response
+}
+
+#[derive(Debug, Default)]
+struct Fields {
+    policy: Option<HeaderValue>,
+    standing: Option<HeaderValue>,
+}
+
+impl Fields {
+    fn write(self, headers: &mut HeaderMap) {
+        // Appended: a layer further in may have told of a policy of its own.
+        for (name, value) in [(RATELIMIT_POLICY, self.policy), (RATELIMIT, self.standing)] {
+            if let Some(value) = value {
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+impl<S, K> Layer<S> for RateLimitLayer<K> {
+    type Service = RateLimitService<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService { inner, rules: Arc::clone(&self.rules) }
+    }
+}
+
+/// A service with a limit in front; made by [`RateLimitLayer`].
+pub struct RateLimitService<S, K> {
+    inner: S,
+    rules: Arc<Rules<K>>,
+}
+
+impl<S: Clone, K> Clone for RateLimitService<S, K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<S: core::fmt::Debug, K> core::fmt::Debug for RateLimitService<S, K> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RateLimitService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, K, B, R> Service<Request<B>> for RateLimitService<S, K>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    K: Hash,
+{
+    type Response = Response<LimitBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let head = RequestHead {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
+        let fields = match self.rules.decide(&head) {
+            None => Fields::default(),
+            Some((route, decision)) if decision.is_allowed() => route.fields(decision),
+            Some((route, decision)) => {
+                let response = Some(route.denial(&head, decision));
+                return ResponseFuture { answer: Answer::Denied { response } };
+            }
+        };
+        let future = self.inner.call(request);
+        ResponseFuture { answer: Answer::Passed { future, fields: Some(fields) } }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`RateLimitService`].
+    #[derive(Debug)]
+    pub struct ResponseFuture<F, R> {
+        #[pin]
+        answer: Answer<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = AnswerProjection]
+    #[derive(Debug)]
+    enum Answer<F, R> {
+        Passed { #[pin] future: F, fields: Option<Fields> },
+        Denied { response: Option<Response<LimitBody<R>>> },
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<LimitBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().answer.project() {
+            AnswerProjection::Passed { future, fields } => {
+                let response = ready!(future.poll(context))?;
+                let mut response = response.map(|inner| LimitBody { kind: BodyKind::Inner { inner } });
+                if let Some(fields) = fields.take() {
+                    fields.write(response.headers_mut());
+                }
+                Poll::Ready(Ok(response))
+            }
+            AnswerProjection::Denied { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                // Polled again after it was ready, which futures need not survive; this one just rests.
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The inner service's body, or the text of a denial.
+    #[derive(Debug)]
+    pub struct LimitBody<B> {
+        #[pin]
+        kind: BodyKind<B>,
+    }
+}
+
+pin_project! {
+    #[project = BodyProjection]
+    #[derive(Debug)]
+    enum BodyKind<B> {
+        Inner { #[pin] inner: B },
+        Denial { text: Option<Bytes> },
+    }
+}
+
+impl<B> LimitBody<B> {
+    const fn denial(text: Option<Bytes>) -> Self {
+        Self { kind: BodyKind::Denial { text } }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for LimitBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.project().kind.project() {
+            BodyProjection::Inner { inner } => inner.poll_frame(context),
+            BodyProjection::Denial { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            BodyKind::Inner { inner } => inner.is_end_stream(),
+            BodyKind::Denial { text } => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            BodyKind::Inner { inner } => inner.size_hint(),
+            BodyKind::Denial { text } => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+        }
+    }
+}
