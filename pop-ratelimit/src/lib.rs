@@ -26,7 +26,10 @@ mod leased;
 #[cfg(feature = "std")]
 mod penalty;
 mod quota;
+mod ramp;
 mod reservation;
+#[cfg(feature = "std")]
+mod rrl;
 #[cfg(feature = "std")]
 mod slot;
 #[cfg(feature = "std")]
@@ -65,7 +68,10 @@ pub use leased::LeasedBucket;
 #[cfg(feature = "std")]
 pub use penalty::{Penalty, PenaltyBox, PenaltyTerms};
 pub use quota::{BURST_MAX, PERIOD_MAX, Quota, QuotaError, TOKENS_PER_SECOND_MAX};
+pub use ramp::{Ramp, RampedBucket};
 pub use reservation::{Booking, Reservation};
+#[cfg(feature = "std")]
+pub use rrl::{ResponseAction, ResponseClass, ResponseRateLimiter};
 #[cfg(feature = "std")]
 pub use snapshot::SnapshotError;
 #[cfg(feature = "std")]

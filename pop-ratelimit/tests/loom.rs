@@ -1,0 +1,160 @@
+//! What the lock-free words promise, in every interleaving. Run as ARCHITECTURE tells:
+//! `RUSTFLAGS="--cfg loom --cfg crossbeam_loom" CARGO_TARGET_DIR=target/loom cargo test -p pop-ratelimit
+//! --no-default-features --features std --test loom --release`
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use pop_ratelimit::{Decision, Hierarchy, KeyedLimiter, Quota, Timestamp, TokenBucket, Verdict};
+
+const NOW: Timestamp = Timestamp::ZERO;
+
+fn once(burst: u64) -> Quota {
+    // Nothing comes back while the model runs.
+    Quota::per_hour(1).burst(burst)
+}
+
+#[test]
+fn two_checks_on_one_word_share_one_token() {
+    loom::model(|| {
+        let bucket = Arc::new(TokenBucket::new(once(1)));
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.check_at(NOW, 1).is_allowed());
+        let here = bucket.check_at(NOW, 1).is_allowed();
+        assert!(here ^ thread.join().unwrap(), "exactly one");
+    });
+}
+
+#[test]
+fn a_check_against_a_refund_neither_loses_nor_gains() {
+    loom::model(|| {
+        let bucket = Arc::new(TokenBucket::new(once(2)));
+        assert!(bucket.check_at(NOW, 2).is_allowed());
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.refund_at(NOW, NOW, 1));
+        let early = bucket.check_at(NOW, 1).is_allowed();
+        thread.join().unwrap();
+        let late = bucket.check_at(NOW, 1).is_allowed();
+        assert!(early ^ late, "the one token passes once");
+    });
+}
+
+#[test]
+fn a_check_against_a_new_quota_sees_one_or_the_other() {
+    loom::model(|| {
+        let bucket = Arc::new(TokenBucket::new(once(2)));
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.set_quota_at(once(1), NOW).unwrap());
+        let decision = bucket.check_at(NOW, 1);
+        assert!(matches!(decision, Decision::Allowed { remaining: 0 | 1 }));
+        thread.join().unwrap();
+        assert!(!bucket.check_at(NOW, 1).is_allowed(), "no fresh burst");
+    });
+}
+
+#[test]
+fn two_new_quotas_leave_a_whole_one() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let bucket = Arc::new(TokenBucket::new(once(9)));
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.set_quota_at(once(2), NOW).unwrap());
+        bucket.set_quota_at(Quota::per_minute(1).burst(3), NOW).unwrap();
+        let quota = bucket.quota();
+        assert!(quota == once(2) || quota == Quota::per_minute(1).burst(3));
+        thread.join().unwrap();
+        let quota = bucket.quota();
+        assert!(quota == once(2) || quota == Quota::per_minute(1).burst(3));
+    });
+}
+
+#[test]
+fn a_reservation_against_a_refund_is_never_undercut() {
+    loom::model(|| {
+        let bucket = Arc::new(TokenBucket::new(Quota::per_second(1).burst(1)));
+        assert!(bucket.check_at(NOW, 1).is_allowed());
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.refund_at(NOW, NOW, 1));
+        let wait = core::time::Duration::from_secs(9);
+        let reservation = bucket.reserve_at(NOW, 1, wait).reserved().unwrap();
+        thread.join().unwrap();
+        // Whoever comes next must not be ready together with the one before, whose moment is fixed.
+        let next = bucket.reserve_at(NOW, 1, wait).reserved().unwrap();
+        let gap = next.ready_at().saturating_since(reservation.ready_at());
+        assert!(gap.as_millis() >= 999, "{gap:?}");
+        reservation.commit();
+        next.commit();
+    });
+}
+
+fn one_line(burst: u64) -> KeyedLimiter<u64> {
+    KeyedLimiter::new(once(burst), 64)
+}
+
+/// Eight slots make long models; few preemptions find what there is to find.
+fn bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+#[test]
+fn the_same_key_inserted_twice_is_one_bucket() {
+    bounded(3, || {
+        let limiter = Arc::new(one_line(1));
+        let other = Arc::clone(&limiter);
+        let thread = thread::spawn(move || other.check_at(&7, NOW, 1).is_allowed());
+        let here = limiter.check_at(&7, NOW, 1).is_allowed();
+        assert!(here ^ thread.join().unwrap(), "exactly one");
+    });
+}
+
+/// A full line: a newcomer evicts the smallest while that key is being charged. Whoever loses, no key gets more.
+#[test]
+fn an_insertion_against_a_charge_of_the_victim() {
+    bounded(2, || {
+        let limiter = Arc::new(one_line(2));
+        for key in 0..8 {
+            assert!(limiter.check_at(&key, NOW, 1).is_allowed());
+        }
+        let other = Arc::clone(&limiter);
+        let thread = thread::spawn(move || other.check_at(&100, NOW, 1).is_allowed());
+        let victim = u64::from(limiter.check_at(&0, NOW, 1).is_allowed());
+        thread.join().unwrap();
+        let again = u64::from(limiter.check_at(&0, NOW, 1).is_allowed());
+        assert!(1 + victim + again <= 2, "key 0 has a burst of two");
+    });
+}
+
+#[test]
+fn a_refund_against_an_insertion_favours_nobody_else() {
+    bounded(2, || {
+        let limiter = Arc::new(one_line(2));
+        for key in 0..8 {
+            assert!(limiter.check_at(&key, NOW, 1).is_allowed());
+        }
+        let other = Arc::clone(&limiter);
+        let thread = thread::spawn(move || other.refund_at(&0, NOW, NOW, 1));
+        let newcomer = u64::from(limiter.check_at(&100, NOW, 1).is_allowed());
+        thread.join().unwrap();
+        let again = (0..2).filter(|_| limiter.check_at(&100, NOW, 1).is_allowed()).count() as u64;
+        assert!(newcomer + again <= 2, "a newcomer has a burst of two at most");
+    });
+}
+
+#[test]
+fn a_hierarchy_that_loses_a_race_gives_back() {
+    bounded(3, || {
+        let levels = Arc::new((TokenBucket::new(once(2)), TokenBucket::new(once(1))));
+        let check = |levels: &(TokenBucket, TokenBucket)| -> Verdict {
+            Hierarchy::new(&[&levels.0, &levels.1]).check_at(NOW, 1)
+        };
+        let other = Arc::clone(&levels);
+        let thread = thread::spawn(move || check(&other).is_allowed());
+        let here = check(&levels).is_allowed();
+        let there = thread.join().unwrap();
+        assert!(here ^ there, "the inner level has one");
+        assert_eq!(levels.0.owed_at(NOW), 1, "the outer level is charged once");
+    });
+}
