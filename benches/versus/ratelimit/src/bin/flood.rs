@@ -89,7 +89,14 @@ fn report(name: &str, make: impl FnOnce() -> Box<dyn Fn(u64) -> bool + Sync>) {
     let allocations = ALLOCATIONS.load(Ordering::Relaxed);
     let start = Instant::now();
     let tallies: Vec<Tally> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..THREADS).map(|thread| scope.spawn({ let check = &check; move || play(thread, check) })).collect();
+        let workers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn({
+                    let check = &check;
+                    move || play(thread, check)
+                })
+            })
+            .collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
     });
     let seconds = start.elapsed().as_secs_f64();
@@ -125,9 +132,12 @@ fn main() {
     report("governor + ahash", || {
         let [rate, burst] = [RATE, BURST].map(|number| NonZeroU32::new(number).expect("not zero"));
         let quota = governor::Quota::per_second(rate).allow_burst(burst);
-        let store: DashMapStateStore<u64, ahash::RandomState> = dashmap::DashMap::with_hasher(ahash::RandomState::new());
+        let store: DashMapStateStore<u64, ahash::RandomState> =
+            dashmap::DashMap::with_hasher(ahash::RandomState::new());
         let limiter = governor::RateLimiter::<_, _, _, NoOpMiddleware<governor::clock::QuantaInstant>>::new(
-            quota, store, QuantaClock::default(),
+            quota,
+            store,
+            QuantaClock::default(),
         );
         Box::new(move |key| limiter.check_key(&key).is_ok())
     });
