@@ -13,6 +13,8 @@ mod authority;
 mod builder;
 #[cfg(feature = "tokio")]
 pub mod client;
+#[cfg(feature = "dnssec")]
+pub mod dnssec;
 mod edns;
 mod error;
 #[cfg(feature = "tokio")]
@@ -39,7 +41,8 @@ pub mod zone;
 #[cfg(feature = "std")]
 pub use authority::{
     Authority, ClientBlock, CookiePolicy, DynamicAnswer, DynamicQuery, LearnedFrom, Limit, LimitQuery,
-    Outcome, Transport,
+    Notification, Outcome, ResponseRateLimit, Transfer, TransferQuery, Transport, UPDATE_RECORDS_MAX, Update,
+    ZONE_CHANGES_MAX,
 };
 pub use builder::{Buffer, BuildError, EdnsParts, MessageBuilder, SliceBuffer};
 pub use edns::{

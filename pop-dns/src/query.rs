@@ -40,6 +40,14 @@ impl<'m> Query<'m> {
     /// [`QueryError`] with what an answer needs: silence for what is no query at all, else a header to echo and
     /// the response code that the RFC asks for.
     pub fn parse(octets: &'m [u8]) -> Result<Self, QueryError> {
+        Self::parse_as(octets, Opcode::QUERY)
+    }
+
+    /// Reads a message of another kind that is built like a query: a notification, say (RFC 1996).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_as(octets: &'m [u8], expected: Opcode) -> Result<Self, QueryError> {
         if octets.len() > MESSAGE_OCTETS_MAX {
             return Err(QueryError::silence(ParseError::TooLong { octets: octets.len() }));
         }
@@ -49,7 +57,7 @@ impl<'m> Query<'m> {
             return Err(QueryError::silence(ParseError::Response));
         }
         let opcode = header.flags.opcode();
-        if opcode != Opcode::QUERY {
+        if opcode != expected {
             return Err(QueryError::owed(header, Rcode::NOTIMP, ParseError::Opcode(opcode.0)));
         }
         let malformed = |error| QueryError::owed(header, Rcode::FORMERR, error);
@@ -141,6 +149,13 @@ impl<'m> Query<'m> {
     #[must_use]
     pub fn name_hash(&self, key: &HashKey) -> u64 {
         key.hash_wire(self.lower_wire())
+    }
+
+    /// The whole message.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) const fn whole(&self) -> &'m [u8] {
+        self.name.place().0
     }
 
     /// Octets of the whole message.

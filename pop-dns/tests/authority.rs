@@ -204,7 +204,8 @@ fn broken_queries_get_what_the_rfc_says() {
     assert_eq!(with(|query| query.truncate(14)), Outcome::Answered(Rcode::FORMERR));
     assert_eq!(with(|query| query[5] = 2), Outcome::Answered(Rcode::FORMERR), "RFC 9619");
     assert_eq!(with(|query| query[5] = 0), Outcome::Answered(Rcode::FORMERR));
-    assert_eq!(with(|query| query[2] |= 4 << 3), Outcome::Answered(Rcode::NOTIMP));
+    assert_eq!(with(|query| query[2] |= 2 << 3), Outcome::Answered(Rcode::NOTIMP), "STATUS");
+    assert_eq!(with(|query| query[2] |= 4 << 3), Outcome::Answered(Rcode::FORMERR), "NOTIFY of no SOA");
     assert_eq!(with(|query| query[12] = 0xc0), Outcome::Answered(Rcode::FORMERR), "a pointer to itself");
     let opt = |version: u8| {
         let mut query = good.clone();

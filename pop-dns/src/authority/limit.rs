@@ -71,7 +71,10 @@ impl Limiter {
         };
         match self.0(&asked) {
             Limit::Send => Outcome::Answered(rcode),
-            Limit::Drop => Outcome::Silent,
+            Limit::Drop => {
+                answer.clear();
+                Outcome::Silent
+            }
             Limit::Slip if exchange.opt.cookie.is_some() => {
                 refuse(query, exchange.opt, exchange.limit, Rcode::BADCOOKIE, answer)
             }

@@ -7,28 +7,44 @@ mod dynamic;
 mod edns;
 mod limit;
 mod names;
+mod notify;
+#[cfg(feature = "dnssec")]
+mod online;
 mod reply;
+mod rrl;
+mod transfer;
+mod update;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use dynamic::{ClientBlock, DynamicAnswer, DynamicQuery, LearnedFrom};
 pub use limit::{Limit, LimitQuery};
+pub use notify::Notification;
+pub use rrl::ResponseRateLimit;
+pub use transfer::{Transfer, TransferQuery};
+pub use update::{UPDATE_RECORDS_MAX, Update};
 
 use self::direct::{Direct, is_plain};
 use self::dynamic::Hook;
 use self::edns::{ExtendedError, Opt};
 use self::limit::Limiter;
 use self::names::Names;
+use self::notify::Notifications;
 use self::reply::Reply;
-use crate::zone::{Found, NodeFlags, Zone};
+use self::transfer::Transfers;
+use self::update::Updates;
+use crate::zone::{Found, NodeFlags, Zone, ZoneChange};
 use crate::{
-    Class, CookieSecret, CookieVerdict, Flags, Header, MessageBuilder, NameBuf, Query, QueryError, RawRData,
-    Rcode, RecordType, Timestamp, UDP_PAYLOAD_OCTETS,
+    Class, CookieSecret, CookieVerdict, Flags, Header, MessageBuilder, NameBuf, Opcode, Query, QueryError,
+    RawRData, Rcode, RecordType, Timestamp, UDP_PAYLOAD_OCTETS,
 };
 
 /// Octets of an identity: one character string.
 const IDENTITY_OCTETS_MAX: usize = 255;
+/// Versions of a zone from which the way to the current one is known (RFC 1995 §5).
+pub const ZONE_CHANGES_MAX: usize = 32;
 
 /// How a query came, which decides how large the answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +94,13 @@ pub struct Authority {
     version: Option<Box<[u8]>>,
     cookies: Option<(CookieSecret, CookiePolicy)>,
     limiter: Option<Limiter>,
+    /// The latest changes of each zone, the newest last.
+    changes: Names<VecDeque<Arc<ZoneChange>>>,
+    transfers: Option<Transfers>,
+    notifications: Option<Notifications>,
+    updates: Option<Updates>,
+    #[cfg(feature = "dnssec")]
+    online: Names<online::OnlineSigner>,
 }
 
 /// What is asked of clients that send cookies (RFC 7873 §5.2).
@@ -103,6 +126,28 @@ impl Authority {
     /// Adds a zone, or puts it in the place of the one with the same origin.
     pub fn insert(&mut self, zone: impl Into<Arc<Zone>>) {
         let zone = zone.into();
+        let origin = zone.origin().clone();
+        self.changes.remove(origin.as_wire());
+        self.zones.insert(origin.as_wire(), zone);
+    }
+
+    /// Puts a newer version of a zone in its place and remembers what changed, so that secondaries which have the old one
+    /// get the difference (IXFR). Costs a look-up for each record. A version that is not newer, by its serial, goes in
+    /// without a memory. At most [`ZONE_CHANGES_MAX`] changes are remembered, and not more records than the zone has.
+    pub fn replace(&mut self, zone: impl Into<Arc<Zone>>) {
+        let zone = zone.into();
+        let origin = zone.origin().as_wire();
+        let newer = |old: &&Arc<Zone>| transfer::is_newer(zone.serial(), old.serial());
+        let Some(old) = self.zones.get_by_name(origin).filter(newer) else { return self.insert(zone) };
+        let mut changes = self.changes.get_by_name(origin).cloned().unwrap_or_default();
+        changes.push_back(Arc::new(ZoneChange::between(old, &zone)));
+        let heavy = |changes: &VecDeque<Arc<ZoneChange>>| {
+            changes.iter().map(|change| change.len()).sum::<usize>() > zone.records()
+        };
+        while changes.len() > ZONE_CHANGES_MAX || heavy(&changes) {
+            changes.pop_front();
+        }
+        self.changes.insert(origin, changes);
         let origin = zone.origin().clone();
         self.zones.insert(origin.as_wire(), zone);
     }
@@ -159,6 +204,57 @@ impl Authority {
     ) -> Self {
         self.dynamic.insert(name.to_lower().as_wire(), Hook(Arc::new(choose)));
         self
+    }
+
+    /// Signs what hooks choose in a zone with a key of that zone, for who wants DNSSEC (algorithms 13 and 15, some 20 µs a
+    /// signature; up to 4096 are kept and used again). Needs a `now` that counts from 1970.
+    #[cfg(feature = "dnssec")]
+    #[must_use]
+    pub fn sign_dynamic(mut self, origin: &NameBuf, key: impl Into<Arc<crate::dnssec::SigningKey>>) -> Self {
+        let origin = origin.to_lower();
+        self.online.insert(origin.clone().as_wire(), online::OnlineSigner::new(origin, key.into()));
+        self
+    }
+
+    /// Lets `allow` decide who gets whole zones (AXFR) and their changes (IXFR). Without it nobody does.
+    #[must_use]
+    pub fn transfers(mut self, allow: impl Fn(&TransferQuery<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.transfers = Some(Transfers(Arc::new(allow)));
+        self
+    }
+
+    /// Tells `notified` when a primary says that one of these zones has changed (RFC 1996). Its answer says whether the
+    /// word was welcome. Without it all such messages are refused.
+    #[must_use]
+    pub fn notifications(
+        mut self,
+        notified: impl Fn(&Notification<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.notifications = Some(Notifications(Arc::new(notified)));
+        self
+    }
+
+    /// Lets `decide` answer dynamic updates (RFC 2136) of these zones: whether the sender may, what becomes of
+    /// [`Update::apply`], and where the new zone goes. Without it all updates are refused.
+    #[must_use]
+    pub fn updates(mut self, decide: impl Fn(&Update<'_>) -> Rcode + Send + Sync + 'static) -> Self {
+        self.updates = Some(Updates(Arc::new(decide)));
+        self
+    }
+
+    /// The messages that answer a query for a whole zone or its changes, which came over a stream; `None` where it is no
+    /// such query, or one that has to be refused: [`respond`](Self::respond) does that.
+    #[must_use]
+    pub fn transfer(&self, query: &[u8], client: IpAddr) -> Option<Transfer> {
+        let Transfers(allow) = self.transfers.as_ref().filter(|_| transfer::asks_for_zone(query))?;
+        let parsed = Query::parse(query).ok().filter(|query| query.qclass == Class::IN)?;
+        let zone = self.zones.get_by_name(parsed.lower_wire())?;
+        if !allow(&TransferQuery { client, zone: zone.origin(), query }) {
+            return None;
+        }
+        let none = VecDeque::new();
+        let changes = self.changes.get_by_name(parsed.lower_wire()).unwrap_or(&none);
+        Some(Transfer::new(&parsed, zone, changes))
     }
 
     /// The zones' names.
@@ -249,14 +345,39 @@ impl Authority {
             return exchange.refused(ExtendedError::NOT_AUTHORITATIVE, answer);
         };
         if matches!(query.qtype, RecordType::AXFR | RecordType::IXFR) {
-            return exchange.refused(ExtendedError::PROHIBITED, answer);
+            return self.transfer_refused(exchange, zone, answer);
         }
         if !self.dynamic.is_empty()
             && let Some(hook) = self.dynamic.get(hash, query.lower_wire())
         {
-            return exchange.dynamic(hook, zone, answer);
+            let chosen = exchange.ask(hook);
+            #[cfg(feature = "dnssec")]
+            if query.edns.is_some_and(|edns| edns.dnssec_ok)
+                && let Some(signer) = self.online.get_by_name(zone.origin().as_wire())
+            {
+                return exchange.signed(&chosen, signer, zone, answer);
+            }
+            return exchange.dynamic(&chosen, zone, answer);
         }
         exchange.answer_from(zone, hash, answer)
+    }
+
+    /// A datagram is no way for a zone. To those who may have its changes the SOA says where to start over TCP (RFC 1995
+    /// §2); all others are refused.
+    #[cold]
+    fn transfer_refused(&self, exchange: Exchange<'_, '_>, zone: &Zone, answer: &mut Vec<u8>) -> Rcode {
+        let query = exchange.query;
+        let asked = TransferQuery { client: exchange.client, zone: zone.origin(), query: query.whole() };
+        let whole_zone = query.lower_wire() == zone.origin().as_wire();
+        let allowed = self.transfers.as_ref().is_some_and(|Transfers(allow)| whole_zone && allow(&asked));
+        if !allowed || query.qtype == RecordType::AXFR {
+            return exchange.refused(ExtendedError::PROHIBITED, answer);
+        }
+        let mut reply = exchange.reply(answer);
+        reply.authoritative();
+        reply.set(crate::Section::Answer, zone.origin().as_wire(), &zone.soa());
+        *answer = reply.finish(Rcode::NOERROR);
+        Rcode::NOERROR
     }
 
     fn chaos(&self, exchange: Exchange<'_, '_>, answer: &mut Vec<u8>) -> Rcode {
@@ -303,12 +424,21 @@ impl Authority {
             *answer = builder.finish();
             return Outcome::Answered(error.rcode);
         }
+        // These are understood, so what cannot be read of them is malformed and not unknown.
+        let (told, owed) = match header.flags.opcode() {
+            Opcode::NOTIFY => (self.notify(octets, client, answer), Rcode::FORMERR),
+            Opcode::UPDATE => (self.update(octets, client, answer), Rcode::FORMERR),
+            _ => (None, error.rcode),
+        };
+        if let Some(rcode) = told {
+            return Outcome::Answered(rcode);
+        }
         if let Some(rcode) = self.cookie_query(octets, error, client, now, transport, answer) {
             return Outcome::Answered(rcode);
         }
-        let flags = keep.with(Flags::QR).with_rcode(error.rcode);
+        let flags = keep.with(Flags::QR).with_rcode(owed);
         answer.extend_from_slice(&Header { id: header.id, flags, counts: [0; 4] }.to_wire());
-        Outcome::Answered(error.rcode)
+        Outcome::Answered(owed)
     }
 
     /// A message without a question that asks for a cookie alone (RFC 7873 §5.4).
@@ -425,13 +555,51 @@ impl<'a, 'q> Exchange<'a, 'q> {
         rcode
     }
 
-    /// What a hook says.
-    fn dynamic(mut self, hook: &Hook, zone: &Zone, answer: &mut Vec<u8>) -> Rcode {
+    /// Asks a hook.
+    #[inline]
+    fn ask(&self, hook: &Hook) -> DynamicAnswer {
         let query = self.query;
         let client = ClientBlock::of(query, self.client);
-        let asked =
-            DynamicQuery { lower_wire: query.lower_wire(), qtype: query.qtype, client, now: self.now };
-        let chosen = hook.0(&asked);
+        hook.0(&DynamicQuery { lower_wire: query.lower_wire(), qtype: query.qtype, client, now: self.now })
+    }
+
+    /// What a hook chose, signed.
+    #[cfg(feature = "dnssec")]
+    fn signed(
+        mut self,
+        chosen: &DynamicAnswer,
+        signer: &online::OnlineSigner,
+        zone: &Zone,
+        answer: &mut Vec<u8>,
+    ) -> Rcode {
+        let query = self.query;
+        self.opt.scope = chosen.scope;
+        let set = match query.qtype {
+            RecordType::ANY => chosen.first(),
+            qtype => chosen.set(qtype).or_else(|| chosen.set(RecordType::CNAME)),
+        };
+        let mut reply = self.reply(answer);
+        reply.authoritative();
+        let owner = query.lower_wire();
+        match set {
+            Some(set) => {
+                let rdata: Vec<&[u8]> = set.rdata().collect();
+                let (section, kind) = (crate::Section::Answer, (set.rtype, chosen.ttl));
+                signer.set(section, owner, kind, &rdata, self.now, &mut reply);
+            }
+            None => {
+                answer::negative(zone, &mut reply);
+                let ttl = crate::zone::negative_ttl(&zone.soa());
+                signer.only_types(owner, ttl, chosen.types().collect(), self.now, &mut reply);
+            }
+        }
+        *answer = reply.finish(Rcode::NOERROR);
+        Rcode::NOERROR
+    }
+
+    /// What a hook chose.
+    fn dynamic(mut self, chosen: &DynamicAnswer, zone: &Zone, answer: &mut Vec<u8>) -> Rcode {
+        let query = self.query;
         self.opt.scope = chosen.scope;
         let set = match query.qtype {
             // RFC 8482 §4.1: one set is answer enough.
@@ -439,7 +607,7 @@ impl<'a, 'q> Exchange<'a, 'q> {
             qtype => chosen.set(qtype),
         };
         if let Some(set) = set.filter(|set| is_plain(set.rtype))
-            && self.direct().chosen(&chosen, set, answer)
+            && self.direct().chosen(chosen, set, answer)
         {
             return Rcode::NOERROR;
         }
@@ -448,7 +616,7 @@ impl<'a, 'q> Exchange<'a, 'q> {
             return Rcode::NOERROR;
         }
         let mut reply = self.reply(answer);
-        let rcode = answer::chosen(zone, &chosen, set.or(alias), &mut reply);
+        let rcode = answer::chosen(zone, chosen, set.or(alias), &mut reply);
         *answer = reply.finish(rcode);
         rcode
     }

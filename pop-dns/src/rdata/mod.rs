@@ -22,6 +22,8 @@ mod wks;
 
 pub use apl::{AddressPrefix, AddressPrefixes};
 pub use bitmap::TypeBitmap;
+#[cfg(feature = "dnssec")]
+pub(crate) use bitmap::write_types;
 pub use gateway::{Gateway, Hip, Servers};
 pub use kind::Strings;
 pub use loc::Loc;

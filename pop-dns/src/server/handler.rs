@@ -73,6 +73,11 @@ impl<R: Respond> Handler for R {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Handled {
+        if transport != Transport::Udp
+            && let Some(messages) = self.respond_many(query, client)
+        {
+            return Handled::Many(messages);
+        }
         Handled::Done(self.respond(query, client, now, transport, answer))
     }
 

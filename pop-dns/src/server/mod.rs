@@ -55,6 +55,12 @@ pub trait Respond: Send + Sync + 'static {
         answer: &mut Vec<u8>,
     ) -> Outcome;
 
+    /// The messages that answer a query which came over a stream, if one does not do.
+    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
+        let _ = (query, client);
+        None
+    }
+
     /// Answers datagrams that came together, one after the other unless the responder knows better.
     fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
         for index in 0..batch.len() {
@@ -77,6 +83,10 @@ impl Respond for Authority {
         answer: &mut Vec<u8>,
     ) -> Outcome {
         Self::respond(self, query, client, now, transport, answer)
+    }
+
+    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
+        self.transfer(query, client).map(|transfer| Box::new(transfer) as Many)
     }
 
     /// In groups, step by step: first all queries are read, then the tables looked into, then the nodes, then the
@@ -134,6 +144,10 @@ impl Respond for Swap {
         answer: &mut Vec<u8>,
     ) -> Outcome {
         self.0.load().respond(query, client, now, transport, answer)
+    }
+
+    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
+        self.0.load().respond_many(query, client)
     }
 
     fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {

@@ -89,20 +89,20 @@ impl<'z> Node<'z> {
         self.rrsets().find(|rrset| rrset.rtype == rtype)
     }
 
-    /// Whether there is nothing here.
-    pub(crate) fn is_empty(&self) -> bool {
-        word(self.arena, self.at + 2) == 0
-    }
-
-    /// Its records, set after set, the signatures of each behind it.
-    pub(super) fn zone_records(&self) -> impl Iterator<Item = ZoneRecord<'z>> + use<'z> {
+    /// All records, the signatures of a set behind it.
+    pub(crate) fn records(&self) -> impl Iterator<Item = ZoneRecord<'z>> + use<'z> {
         let owner = Name::checked(self.name(), 0);
         self.rrsets().flat_map(move |set| {
-            let (ttl, signature_ttl) = (set.ttl(), set.signature_ttl());
             let record = move |rtype, ttl, rdata| ZoneRecord { owner, rtype, ttl, rdata };
+            let (ttl, signature_ttl) = (set.ttl(), set.signature_ttl());
             let plain = set.rdata().map(move |rdata| record(set.rtype, ttl, rdata));
             plain.chain(set.signatures().map(move |rdata| record(RecordType::RRSIG, signature_ttl, rdata)))
         })
+    }
+
+    /// Whether there is nothing here.
+    pub(crate) fn is_empty(&self) -> bool {
+        word(self.arena, self.at + 2) == 0
     }
 
     /// Where the next node begins.

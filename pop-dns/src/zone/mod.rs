@@ -2,6 +2,7 @@
 
 mod arena;
 mod builder;
+mod change;
 mod denial;
 mod error;
 mod lexer;
@@ -13,6 +14,7 @@ mod table;
 pub use arena::ZoneRecord;
 pub(crate) use arena::{Node, NodeFlags, RECORD_HEAD, RrSet, write_head};
 pub use builder::ZoneBuilder;
+pub(crate) use change::ZoneChange;
 pub use denial::NSEC3_ITERATIONS_MAX;
 pub(crate) use denial::{Denial, Nsec3, next_closer};
 pub use error::{ZoneError, ZoneProblem};
@@ -147,7 +149,7 @@ impl Zone {
 
     /// All records, name after name; those of the zone's own name come first.
     pub fn iter(&self) -> impl Iterator<Item = ZoneRecord<'_>> {
-        self.nodes().flat_map(|node| node.zone_records())
+        self.nodes().flat_map(|node| node.records())
     }
 
     /// The place before the first name.
@@ -159,13 +161,42 @@ impl Zone {
     /// The records of the name at `cursor`; `None` behind the last.
     #[cfg(all(feature = "tokio", feature = "dnssec"))]
     pub(crate) fn records_at(&self, cursor: Cursor) -> Option<impl Iterator<Item = ZoneRecord<'_>>> {
-        (cursor.left > 0).then(|| Node::new(&self.arena, cursor.at).zone_records())
+        (cursor.left > 0).then(|| Node::new(&self.arena, cursor.at).records())
     }
 
     /// The place behind the name at `cursor`.
     #[cfg(all(feature = "tokio", feature = "dnssec"))]
     pub(crate) fn after(&self, cursor: Cursor) -> Cursor {
         Cursor { at: Node::new(&self.arena, cursor.at).end(), left: cursor.left - 1 }
+    }
+
+    /// All names in canonical order. Costs a sort.
+    #[cfg(feature = "dnssec")]
+    pub(crate) fn canonical(&self) -> Vec<Node<'_>> {
+        let mut nodes: Vec<_> = self.nodes().collect();
+        nodes.sort_by(|one, two| crate::name::canonical_order(one.name(), two.name()));
+        nodes
+    }
+
+    /// Whether a record is there, its TTL included.
+    pub(crate) fn holds(&self, record: &ZoneRecord<'_>) -> bool {
+        let wire = record.owner.as_wire().unwrap_or_default();
+        let Ok((name, _)) = LowerName::parse(wire, 0) else { return false };
+        let node = self.node(hash_suffix(&name, name.labels()), name.as_wire());
+        node.is_some_and(|node| {
+            node.records().any(|other| {
+                (other.rtype, other.ttl, other.rdata) == (record.rtype, record.ttl, record.rdata)
+            })
+        })
+    }
+
+    /// The node at an offset, 0 for the first, and the offset of the next; `None` behind the last.
+    pub(crate) fn node_from(&self, at: usize) -> Option<(Node<'_>, usize)> {
+        let at = at.max(self.apex);
+        (at < self.arena.len()).then(|| {
+            let node = Node::new(&self.arena, at);
+            (node, node.end())
+        })
     }
 
     /// All names, the apex first.
