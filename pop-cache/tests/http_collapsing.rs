@@ -271,3 +271,25 @@ async fn one_revalidation_serves_all_who_find_it_stale() {
     }
     assert_eq!(edge.seen().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_holds_up_only_the_patient() {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let edge = Edge::new(start, |builder| builder.collapse_wait(Duration::from_secs(2)));
+    edge.script(|_| {
+        let response = Response::builder().header("cache-control", "max-age=60");
+        Ok(response.body(chunks(&["body"])).expect("a response"))
+    });
+    let gate = edge.gate();
+    let leader = tokio::spawn(get(&edge, &[]));
+    edge.settle().await;
+    let waiter = tokio::spawn(get(&edge, &[]));
+    edge.settle().await;
+    assert_eq!(edge.seen().len(), 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(edge.seen().len(), 2, "it asks for itself");
+    gate.add_permits(2);
+    let answer = waiter.await.expect("no panic").expect("an answer");
+    assert!(cache_status(&answer).contains("; collapsed=?0"));
+    leader.await.expect("no panic").expect("an answer");
+}

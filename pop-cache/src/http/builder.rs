@@ -46,6 +46,7 @@ pub struct HttpCacheBuilder {
     pub(crate) flight_bytes_max: Option<u64>,
     pub(crate) purge: Option<PurgePolicy>,
     pub(crate) tier: Option<Arc<dyn Tier>>,
+    pub(crate) collapse_wait: Option<Duration>,
     pub(crate) clock: Clock,
 }
 
@@ -142,6 +143,15 @@ impl HttpCacheBuilder {
     #[must_use]
     pub fn unkeyed_fields(mut self, fields: Vec<HeaderName>) -> Self {
         self.unkeyed = fields;
+        self
+    }
+
+    /// How long a request waits for the head of another's fetch before it asks for itself, so that one hanging connection
+    /// to the origin holds up nobody else. Needs a runtime with a timer. Default: as long as the fetch takes, which is
+    /// for the inner service's deadlines to bound.
+    #[must_use]
+    pub fn collapse_wait(mut self, wait: Duration) -> Self {
+        self.collapse_wait = Some(wait);
         self
     }
 

@@ -110,6 +110,7 @@ impl HttpCache {
             flight_bytes_max: None,
             purge: None,
             tier: None,
+            collapse_wait: None,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -397,6 +398,10 @@ impl Shared {
         let options = EntryOptions::new().weight(weight).time_to_live(lifetime);
         // A slice that finds no room is fetched again.
         let _refused = self.store.insert_entry(key, Held::Slice(slice), options);
+    }
+
+    pub(crate) fn collapse_wait(&self) -> Option<Duration> {
+        self.settings.collapse_wait
     }
 
     /// How long stale responses with a validator are kept.

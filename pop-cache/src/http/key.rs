@@ -311,18 +311,22 @@ fn is_plain(target: &[u8]) -> bool {
 /// Decodes `%XX` of unreserved characters, writes the other escapes in upper case, leaves broken ones alone.
 fn decode_unreserved(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
+    // Where the last percent sign stands that begins no escape: what is decoded must not make it one.
+    let mut bare = None;
     let mut rest = text;
     while let Some(at) = rest.find('%') {
         normal.push_str(&rest[..at]);
         rest = &rest[at..];
         let escape = rest.get(1..3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some(digits) = escape else {
+            bare = Some(normal.len());
             normal.push('%');
             rest = &rest[1..];
             continue;
         };
+        let completes = bare.is_some_and(|bare| normal.len() - bare <= 2);
         let value = u8::from_str_radix(digits, 16).expect("two hexadecimal digits");
-        if value.is_ascii_alphanumeric() || b"-._~".contains(&value) {
+        if !completes && (value.is_ascii_alphanumeric() || b"-._~".contains(&value)) {
             normal.push(char::from(value));
         } else {
             normal.push('%');
@@ -401,7 +405,14 @@ mod tests {
 
     #[test]
     fn normalising_twice_changes_nothing() {
-        for uri in ["http://a/b/../%2e./c", "http://a/%252e", "http://A:80/.%2E/x?%7e"] {
+        for uri in [
+            "http://a/b/../%2e./c",
+            "http://a/%252e",
+            "http://A:80/.%2E/x?%7e",
+            "http://a/%%64A",
+            "http://a/?%4%31",
+            "http://a/%zz%41",
+        ] {
             assert_eq!(key(&key(uri)), key(uri));
         }
     }

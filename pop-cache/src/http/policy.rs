@@ -39,6 +39,7 @@ pub struct Policy {
     pub(crate) is_targeted: bool,
     pub(crate) freshness: Freshness,
     pub(crate) initial_age: Duration,
+    #[cfg(feature = "tower")]
     pub(crate) request_time: SystemTime,
     pub(crate) response_time: SystemTime,
     /// The value of `Date`, which tells the most recent of several responses.
@@ -88,6 +89,7 @@ impl Policy {
             is_targeted,
             freshness,
             initial_age,
+            #[cfg(feature = "tower")]
             request_time: exchange.request_time,
             response_time: exchange.response_time,
             date,

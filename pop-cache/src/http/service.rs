@@ -257,7 +257,7 @@ where
                     Found::Answer(response) => return Ok(response),
                     _ => break,
                 },
-                Role::Waiter(receiver) => outcome(receiver).await,
+                Role::Waiter(receiver) => patiently(&shared, receiver).await,
             };
             status.collapsed = Some(true);
             let next = waited.vary().map_or(variant, |vary| shared.variant(vary, &parts.headers));
@@ -322,6 +322,14 @@ where
             }
         }
         Err(_) => Err(FetchError::Abandoned),
+    }
+}
+
+/// Waits for another's fetch, as long as the operator lets it.
+async fn patiently(shared: &Shared, receiver: tokio::sync::watch::Receiver<Published>) -> Published {
+    match shared.collapse_wait() {
+        None => outcome(receiver).await,
+        Some(wait) => tokio::time::timeout(wait, outcome(receiver)).await.unwrap_or(Published::Released),
     }
 }
 
