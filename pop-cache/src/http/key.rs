@@ -206,10 +206,21 @@ fn authority<'a>(uri: &'a Uri, hosts: Hosts<'a>, scheme: &str) -> Result<&'a str
         (None, Some(host)) => host,
         (None, None) => return Err(KeyError::NoAuthority),
     };
-    let has_host =
-        !chosen.trim_start_matches('.').is_empty() && !chosen.trim_start_matches('.').starts_with(':');
-    let is_valid = has_host && chosen.bytes().all(|byte| AUTHORITY[usize::from(byte)]);
+    let is_valid = has_shape(chosen) && chosen.bytes().all(|byte| AUTHORITY[usize::from(byte)]);
     if is_valid { Ok(chosen) } else { Err(KeyError::NoAuthority) }
+}
+
+/// `host [ ":" port ]`: a name or an address in brackets, and a port of digits, which may be none.
+fn has_shape(authority: &str) -> bool {
+    let (host, rest) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => (address, rest),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let has_port = match rest.strip_prefix(':') {
+        Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => rest.is_empty(),
+    };
+    has_port && !host.contains(['[', ']']) && !host.trim_end_matches('.').is_empty()
 }
 
 /// The bytes of `host [ ":" port ]` (RFC 3986 §3.2.2).
@@ -433,7 +444,10 @@ mod tests {
         assert_eq!(of("/x", &["a/b"]), Err(KeyError::NoAuthority));
         assert_eq!(of("/x", &["user@a"]), Err(KeyError::NoAuthority));
         assert_eq!(of("/x", &[":80"]), Err(KeyError::NoAuthority));
-        assert_eq!(of("/x", &[".:80"]), Err(KeyError::NoAuthority));
+        for host in [".:80", "a::", "a:b", "a:80:80", "[::1", "[::1]x", "a[b]", "[]", "[::1]:x"] {
+            assert_eq!(of("/x", &[host]), Err(KeyError::NoAuthority), "{host}");
+        }
+        assert_eq!(of("/x", &["[::1]:8080"]).as_deref(), Ok("https://[::1]:8080/x"));
         assert_eq!(of("/x", &["a..:443"]).as_deref(), Ok("https://a/x"));
         assert_eq!(of("http://a/x", &["b"]), Err(KeyError::AuthorityMismatch));
         let long = format!("/{}", "x".repeat(MAX_KEY_BYTES));
