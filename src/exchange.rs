@@ -15,8 +15,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 /// without waiting for anything.
 pub trait Gate: Send + Sync + 'static {
     /// Whether to serve a connection, asked before a byte of it is read. The permit lives as long as the connection.
-    fn connection(&self, peer: SocketAddr) -> Option<Permit> {
-        let _ = peer;
+    fn connection(&self, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Permit> {
+        let _ = (peer, seat);
         Some(Permit::default())
     }
 
@@ -113,6 +113,48 @@ impl fmt::Debug for Permit {
     }
 }
 
+/// Where a connection sits: whether it is being served, and whether it has to leave. A [`Gate`] keeps it to make room
+/// by whoever idles.
+#[derive(Debug, Default)]
+pub struct Seat {
+    /// Exchanges under way. A counter for deadlines and for who idles; nothing is published through it.
+    in_flight: AtomicU32,
+    is_evicted: AtomicBool,
+    leave: tokio::sync::Notify,
+}
+
+/// How often a connection that has to leave is looked at while it is still being served.
+const LEAVING: Duration = Duration::from_millis(10);
+
+impl Seat {
+    /// Whether no request is under way: before the first, or between two.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ends the connection: at once if it idles, else when it does.
+    pub fn evict(&self) {
+        // The notice keeps one permit, so it reaches whoever begins to listen later.
+        self.is_evicted.store(true, Ordering::Relaxed);
+        self.leave.notify_one();
+    }
+
+    /// Whether it has to leave.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has to leave and may.
+    pub(crate) async fn left(&self) {
+        self.leave.notified().await;
+        while !self.is_idle() {
+            tokio::time::sleep(LEAVING).await;
+        }
+    }
+}
+
 /// A connection from a client.
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
@@ -120,8 +162,7 @@ pub(crate) struct Connection {
     /// The name the client asked for in its TLS hello, in lower case.
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// Exchanges under way. A counter for the idle deadline; nothing is published through it.
-    pub(crate) in_flight: AtomicU32,
+    pub(crate) seat: Arc<Seat>,
     /// Set by the scanner of heads when the framing of a request is ambiguous (see `serve::head`).
     pub(crate) ambiguous: AtomicBool,
 }
@@ -211,7 +252,7 @@ impl fmt::Debug for Tail {
 impl Tail {
     /// Counts an exchange in.
     pub(crate) fn begin(connection: Arc<Connection>) -> Self {
-        connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        connection.seat.in_flight.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let (status, source) = (StatusCode::OK, Source::Own);
         Self { connection, started, status, source, line: None, bytes: 0, failure: None }
@@ -230,7 +271,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.seat.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.connection.observer.finished(&Record {
             status: self.status,
             source: self.source,

@@ -70,7 +70,7 @@ pub use config::{CertificateError, Certificates};
 pub use {
     body::{Body, BoxError},
     config::{Host, Origin, Preset, Settings},
-    exchange::{Denial, Gate, Permit, RequestHead, Trail, Verdict},
+    exchange::{Denial, Gate, Permit, RequestHead, Seat, Trail, Verdict},
     monitor::Counts,
     pop::{Addresses, Answering, BuildError, Handle, Pop, PopBuilder, PopService, RunError},
 };

@@ -14,10 +14,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use crate::Seat;
 
 /// Connections in all, by default.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -27,17 +26,19 @@ pub const CONNECTIONS_PER_NETWORK_MAX: usize = 512;
 /// Bounds on connections. A clone is another handle on the same bounds.
 ///
 /// ```
+/// use std::sync::Arc;
+/// use pop_edge::Seat;
 /// use pop_edge::guard::ConnectionBounds;
 ///
 /// let bounds = ConnectionBounds::new(100, 2);
 /// let client = "192.0.2.1".parse()?;
-/// let (first, second) = (bounds.admit(client).expect("room"), bounds.admit(client).expect("room"));
-/// first.busy();
-/// second.busy();
-/// assert!(bounds.admit(client).is_none());
-/// second.idle();
-/// assert!(bounds.admit(client).is_some()); // and `second` is asked to close
-/// assert!(second.is_evicted());
+/// let seats: [Arc<Seat>; 3] = Default::default();
+/// let first = bounds.admit(client, &seats[0]).expect("room");
+/// let second = bounds.admit(client, &seats[1]).expect("room");
+/// let third = bounds.admit(client, &seats[2]).expect("the newest that idles makes room");
+/// assert!(!seats[0].is_evicted() && seats[1].is_evicted());
+/// assert_eq!(bounds.connections(), 2);
+/// # drop((first, second, third));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Table {
-    networks: HashMap<Network, Vec<Arc<Slot>>, ahash::RandomState>,
+    networks: HashMap<Network, Vec<Arc<Seat>>, ahash::RandomState>,
     /// The networks by how many connections they have, so that the largest is found at once.
     by_size: BTreeSet<(usize, Network)>,
     all: usize,
@@ -63,21 +64,13 @@ struct Table {
 /// The bits of a network, and whether it is IPv4.
 type Network = (bool, u64);
 
-#[derive(Debug, Default)]
-struct Slot {
-    /// Between two requests, or before the first.
-    idle: AtomicBool,
-    evicted: AtomicBool,
-    leave: Notify,
-}
-
 /// A connection that was let in; it counts until this is dropped.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped counts no connection"]
 pub struct ConnectionPermit {
     shared: Arc<Shared>,
     network: Network,
-    slot: Arc<Slot>,
+    seat: Arc<Seat>,
 }
 
 impl Default for ConnectionBounds {
@@ -94,10 +87,9 @@ impl ConnectionBounds {
         Self { shared: Arc::new(Shared { all_max: all, network_max: network, table }) }
     }
 
-    /// Lets a connection in, or says that there is no room. A new connection is idle.
-    pub fn admit(&self, client: IpAddr) -> Option<ConnectionPermit> {
+    /// Lets a connection in, or says that there is no room.
+    pub fn admit(&self, client: IpAddr, seat: &Arc<Seat>) -> Option<ConnectionPermit> {
         let network = network_of(client);
-        let slot = Arc::new(Slot { idle: AtomicBool::new(true), ..Slot::default() });
         let mut table = self.shared.table();
         let own = table.networks.get(&network).map_or(0, Vec::len);
         if own >= self.shared.network_max {
@@ -109,9 +101,9 @@ impl ConnectionBounds {
             }
             table.evict_newest_idle(largest)?;
         }
-        table.add(network, Arc::clone(&slot));
+        table.add(network, Arc::clone(seat));
         debug_assert!(table.all <= self.shared.all_max);
-        Some(ConnectionPermit { shared: Arc::clone(&self.shared), network, slot })
+        Some(ConnectionPermit { shared: Arc::clone(&self.shared), network, seat: Arc::clone(seat) })
     }
 
     /// Connections now.
@@ -121,36 +113,9 @@ impl ConnectionBounds {
     }
 }
 
-impl ConnectionPermit {
-    /// A request has begun: the connection is not taken away any more.
-    pub fn busy(&self) {
-        // Relaxed: a hint to `evict_newest_idle`; a connection that becomes busy meanwhile finishes its request and
-        // closes then.
-        self.slot.idle.store(false, Ordering::Relaxed);
-    }
-
-    /// The request has ended.
-    pub fn idle(&self) {
-        self.slot.idle.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the connection was asked to close.
-    #[must_use]
-    pub fn is_evicted(&self) -> bool {
-        self.slot.evicted.load(Ordering::Relaxed)
-    }
-
-    /// Resolves when the connection should close after its current request.
-    pub async fn evicted(&self) {
-        while !self.is_evicted() {
-            self.slot.leave.notified().await;
-        }
-    }
-}
-
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.shared.table().remove(self.network, &self.slot);
+        self.shared.table().remove(self.network, &self.seat);
     }
 }
 
@@ -162,41 +127,39 @@ impl Shared {
 }
 
 impl Table {
-    fn add(&mut self, network: Network, slot: Arc<Slot>) {
-        let slots = self.networks.entry(network).or_default();
-        self.by_size.remove(&(slots.len(), network));
-        slots.push(slot);
-        self.by_size.insert((slots.len(), network));
+    fn add(&mut self, network: Network, seat: Arc<Seat>) {
+        let seats = self.networks.entry(network).or_default();
+        self.by_size.remove(&(seats.len(), network));
+        seats.push(seat);
+        self.by_size.insert((seats.len(), network));
         self.all += 1;
     }
 
     /// Takes a connection out of the count; one that was evicted is out already.
-    fn remove(&mut self, network: Network, slot: &Arc<Slot>) {
-        let Some(slots) = self.networks.get(&network) else { return };
-        if let Some(position) = slots.iter().position(|other| Arc::ptr_eq(other, slot)) {
+    fn remove(&mut self, network: Network, seat: &Arc<Seat>) {
+        let Some(seats) = self.networks.get(&network) else { return };
+        if let Some(position) = seats.iter().position(|other| Arc::ptr_eq(other, seat)) {
             self.take(network, position);
         }
     }
 
-    fn take(&mut self, network: Network, position: usize) -> Option<Arc<Slot>> {
-        let slots = self.networks.get_mut(&network)?;
-        self.by_size.remove(&(slots.len(), network));
-        let slot = slots.remove(position);
+    fn take(&mut self, network: Network, position: usize) -> Option<Arc<Seat>> {
+        let seats = self.networks.get_mut(&network)?;
+        self.by_size.remove(&(seats.len(), network));
+        let seat = seats.remove(position);
         self.all -= 1;
-        if slots.is_empty() {
+        if seats.is_empty() {
             self.networks.remove(&network);
         } else {
-            self.by_size.insert((slots.len(), network));
+            self.by_size.insert((seats.len(), network));
         }
-        Some(slot)
+        Some(seat)
     }
 
     fn evict_newest_idle(&mut self, network: Network) -> Option<()> {
-        let slots = self.networks.get(&network)?;
-        let position = slots.iter().rposition(|slot| slot.idle.load(Ordering::Relaxed))?;
-        let slot = self.take(network, position)?;
-        slot.evicted.store(true, Ordering::Relaxed);
-        slot.leave.notify_one();
+        let seats = self.networks.get(&network)?;
+        let position = seats.iter().rposition(|seat| seat.is_idle())?;
+        self.take(network, position)?.evict();
         Some(())
     }
 }
@@ -219,31 +182,25 @@ mod tests {
     #[test]
     fn a_crowd_of_idle_connections_makes_room_for_others() {
         let bounds = ConnectionBounds::new(100, 80);
-        let crowd: Vec<_> = (0..200).filter_map(|host| bounds.admit(address(0, host))).collect();
-        assert_eq!(bounds.connections(), 80);
-        let good: Vec<_> = (0..40).map(|host| bounds.admit(address(1, host)).expect("room")).collect();
-        assert_eq!(bounds.connections(), 100);
-        assert_eq!(good.iter().filter(|permit| permit.is_evicted()).count(), 0);
-        assert_eq!(crowd.iter().filter(|permit| permit.is_evicted()).count(), 200 - 60);
-    }
-
-    #[test]
-    fn whoever_is_being_served_is_not_thrown_out() {
-        let bounds = ConnectionBounds::new(10, 10);
-        let busy: Vec<_> = (0..10).map(|host| bounds.admit(address(0, host)).expect("room")).collect();
-        busy.iter().for_each(ConnectionPermit::busy);
-        assert!(bounds.admit(address(1, 0)).is_none());
-        busy[3].idle();
-        assert!(bounds.admit(address(1, 0)).is_some());
-        assert!(busy[3].is_evicted());
-        assert_eq!(bounds.connections(), 9);
+        let enter = |third: u8, hosts: std::ops::Range<u8>| -> Vec<(Arc<Seat>, ConnectionPermit)> {
+            let seats = hosts.map(|host| (address(third, host), Arc::<Seat>::default()));
+            seats
+                .map(|(client, seat)| (Arc::clone(&seat), bounds.admit(client, &seat).expect("room")))
+                .collect()
+        };
+        let evicted =
+            |all: &[(Arc<Seat>, ConnectionPermit)]| all.iter().filter(|(seat, _)| seat.is_evicted()).count();
+        let crowd = enter(0, 0..200);
+        assert_eq!((bounds.connections(), evicted(&crowd)), (80, 120));
+        let good = enter(1, 0..40);
+        assert_eq!((bounds.connections(), evicted(&good), evicted(&crowd)), (100, 0, 140));
     }
 
     #[test]
     fn nothing_is_kept_of_who_left() {
         let bounds = ConnectionBounds::new(10, 10);
         for host in 0..=255 {
-            drop(bounds.admit(address(host, host)));
+            drop(bounds.admit(address(host, host), &Arc::default()));
         }
         let table = bounds.shared.table();
         assert_eq!((table.all, table.networks.len(), table.by_size.len()), (0, 0, 0));
@@ -260,13 +217,5 @@ mod tests {
             network_of("2001:db8:1:2::1".parse().unwrap()),
             network_of("2001:db8:1:3::1".parse().unwrap())
         );
-    }
-
-    #[tokio::test]
-    async fn the_one_who_must_go_is_told() {
-        let bounds = ConnectionBounds::new(1, 1);
-        let first = bounds.admit(address(0, 1)).expect("room");
-        let _second = bounds.admit(address(0, 2)).expect("the first idles");
-        first.evicted().await;
     }
 }

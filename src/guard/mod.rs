@@ -18,6 +18,7 @@ mod connections;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -26,7 +27,7 @@ use pop_ratelimit::{
     PenaltyTerms, PrefixTiers, Quota, Timestamp, Verdict as LimitVerdict,
 };
 
-use crate::{Denial, Gate, Permit, RequestHead, Verdict};
+use crate::{Denial, Gate, Permit, RequestHead, Seat, Verdict};
 
 pub use client::{HOPS_MAX, PROXIES_MAX, ProxiesError, TrustedProxies};
 pub use connections::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, ConnectionPermit};
@@ -185,7 +186,7 @@ fn own(client: IpAddr) -> IpAddr {
 }
 
 impl Gate for Guard {
-    fn connection(&self, peer: SocketAddr) -> Option<Permit> {
+    fn connection(&self, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Permit> {
         let client = peer.ip().to_canonical();
         match self.access.of(client) {
             Some(Access::Deny) => return None,
@@ -193,7 +194,7 @@ impl Gate for Guard {
             None if self.blocked_at(client, pop_ratelimit::now()).is_some() => return None,
             None => {}
         }
-        self.connections.admit(client).map(Permit::holding)
+        self.connections.admit(client, seat).map(Permit::holding)
     }
 
     fn request(&self, head: &RequestHead<'_>) -> Verdict {
@@ -228,7 +229,7 @@ mod tests {
         let denied = Verdict::Deny(Denial::new(StatusCode::FORBIDDEN, "denied").closing());
         assert_eq!(guard.check_at(address("198.51.100.1"), at(0)), denied);
         assert!((0..1000).all(|_| guard.check_at(address("192.0.2.1"), at(0)) == Verdict::Pass));
-        assert!(guard.connection("198.51.100.1:1".parse().unwrap()).is_none());
+        assert!(guard.connection("198.51.100.1:1".parse().unwrap(), &Arc::default()).is_none());
     }
 
     #[test]

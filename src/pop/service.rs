@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -46,7 +46,7 @@ impl PopService {
             is_tls: false,
             server_name: None,
             observer: inner.observer(),
-            in_flight: AtomicU32::new(0),
+            seat: Arc::default(),
             ambiguous: AtomicBool::new(false),
         });
         Self { inner, connection }

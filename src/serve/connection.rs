@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -23,7 +23,7 @@ use super::io::{Scanner, Vitals, Watched};
 use super::listener::{Drain, prepare};
 use crate::body::Body;
 use crate::config::Settings;
-use crate::exchange::{Connection, Gate, Observer};
+use crate::exchange::{Connection, Gate, Observer, Seat};
 
 /// What an HTTP/2 client without TLS begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -92,9 +92,14 @@ impl<H: Handler> Shared<H> {
 }
 
 /// Serves a connection in clear: HTTP/1, or HTTP/2 with prior knowledge.
-pub(super) async fn plain<H: Handler>(mut stream: TcpStream, peer: SocketAddr, shared: &Shared<H>) {
+pub(super) async fn plain<H: Handler>(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    seat: Arc<Seat>,
+    shared: &Shared<H>,
+) {
     prepare(&stream);
-    let connection = connection(peer, None, false, shared);
+    let connection = connection(peer, None, false, seat, shared);
     let Some((prefix, is_http2)) = sniff(&mut stream, &shared.settings).await else { return };
     serve(stream, prefix, is_http2, connection, shared).await;
 }
@@ -125,6 +130,7 @@ async fn sniff(stream: &mut TcpStream, settings: &Settings) -> Option<(Bytes, bo
 pub(super) async fn secure<H: Handler>(
     stream: TcpStream,
     peer: SocketAddr,
+    seat: Arc<Seat>,
     acceptor: &tokio_rustls::TlsAcceptor,
     shared: &Shared<H>,
 ) {
@@ -143,7 +149,7 @@ pub(super) async fn secure<H: Handler>(
     let session = stream.get_ref().1;
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let name = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
-    let connection = connection(peer, name, true, shared);
+    let connection = connection(peer, name, true, seat, shared);
     serve(stream, Bytes::new(), is_http2, connection, shared).await;
 }
 
@@ -151,6 +157,7 @@ fn connection<H>(
     peer: SocketAddr,
     server_name: Option<Box<str>>,
     is_tls: bool,
+    seat: Arc<Seat>,
     shared: &Shared<H>,
 ) -> Arc<Connection> {
     Arc::new(Connection {
@@ -158,7 +165,7 @@ fn connection<H>(
         is_tls,
         server_name,
         observer: Arc::clone(&shared.observer),
-        in_flight: AtomicU32::new(0),
+        seat,
         ambiguous: AtomicBool::new(false),
     })
 }

@@ -6,7 +6,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -180,7 +179,7 @@ impl Watch {
     }
 
     fn waiting_for(&self) -> Waiting {
-        let is_busy = self.connection.in_flight.load(Ordering::Relaxed) > 0;
+        let is_busy = !self.connection.seat.is_idle();
         match self.vitals.phase() {
             _ if self.vitals.is_blocked() => Waiting::Send,
             Phase::Head => Waiting::Head,

@@ -14,7 +14,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::task::JoinSet;
 
 use super::connection::{self, Handler, Shared};
-use crate::exchange::Permit;
+use crate::exchange::{Permit, Seat};
 
 /// Connections that the kernel may hold for us.
 const BACKLOG: i32 = 4096;
@@ -106,16 +106,17 @@ pub(crate) async fn serve<H: Handler>(bound: Bound, shared: Arc<Shared<H>>) -> i
                 continue;
             }
         };
-        if let Some(place) = admit(&shared, peer) {
+        let seat = Arc::new(Seat::default());
+        if let Some(place) = admit(&shared, peer, &seat) {
             let shared = Arc::clone(&shared);
             #[cfg(feature = "tls")]
             let tls = tls.clone();
-            connections.spawn(guarded(place, async move {
+            connections.spawn(guarded(place, Arc::clone(&seat), async move {
                 #[cfg(feature = "tls")]
                 if let Some(tls) = tls {
-                    return connection::secure(stream, peer, &tls, &shared).await;
+                    return connection::secure(stream, peer, seat, &tls, &shared).await;
                 }
-                connection::plain(stream, peer, &shared).await;
+                connection::plain(stream, peer, seat, &shared).await;
             }));
         }
     }
@@ -128,9 +129,20 @@ pub(crate) async fn serve<H: Handler>(bound: Bound, shared: Arc<Shared<H>>) -> i
     Ok(())
 }
 
-/// Runs a connection and gives its places back when it ends, however it ends.
-async fn guarded(place: Place, connection: impl Future<Output = ()>) {
-    connection.await;
+/// Runs a connection until it ends or has to leave, and gives its places back, however it ends.
+async fn guarded(place: Place, seat: Arc<Seat>, connection: impl Future<Output = ()>) {
+    let mut left = std::pin::pin!(seat.left());
+    let mut connection = std::pin::pin!(connection);
+    // Our waker lies with the notice from the first poll on: it is the same for the whole life of a task.
+    let mut is_listening = false;
+    std::future::poll_fn(|context| {
+        if (!is_listening || seat.is_evicted()) && left.as_mut().poll(context).is_ready() {
+            return std::task::Poll::Ready(());
+        }
+        is_listening = true;
+        connection.as_mut().poll(context)
+    })
+    .await;
     drop(place);
 }
 
@@ -146,7 +158,7 @@ impl Drop for Place {
     }
 }
 
-fn admit<H>(shared: &Shared<H>, peer: SocketAddr) -> Option<Place> {
+fn admit<H>(shared: &Shared<H>, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Place> {
     let before = shared.connections.fetch_add(1, Ordering::Relaxed);
     let mut place = Place { count: Arc::clone(&shared.connections), _permits: Vec::new() };
     if before >= shared.settings.connections_max {
@@ -154,7 +166,7 @@ fn admit<H>(shared: &Shared<H>, peer: SocketAddr) -> Option<Place> {
         return None;
     }
     for gate in shared.gates.iter() {
-        match gate.connection(peer) {
+        match gate.connection(peer, seat) {
             Some(permit) => place._permits.push(permit),
             None => {
                 shared.refused.fetch_add(1, Ordering::Relaxed);

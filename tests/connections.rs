@@ -1,0 +1,70 @@
+//! Bounds on connections over real sockets: a crowd that idles makes room, whoever is served stays.
+#![cfg(all(feature = "serve", feature = "ratelimit"))]
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pop_edge::guard::{ConnectionBounds, Guard};
+use pop_edge::{Origin, Pop};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+async fn connect(source: [u8; 4], server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((source, 0)))?;
+    socket.connect(server).await
+}
+
+/// What the server says to a request for an unknown host: enough to know that it serves.
+async fn is_served(stream: &mut TcpStream) -> bool {
+    let request = b"GET / HTTP/1.1\r\nHost: unknown.example\r\n\r\n";
+    let exchange = async {
+        stream.write_all(request).await?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await?;
+        io::Result::Ok(head)
+    };
+    let head = tokio::time::timeout(Duration::from_secs(5), exchange).await;
+    matches!(head, Ok(Ok(head)) if head.starts_with(b"HTTP/1.1 421"))
+}
+
+#[tokio::test]
+async fn a_crowd_that_idles_does_not_shut_good_clients_out() {
+    let guard = Guard::new().connections(ConnectionBounds::new(64, 48));
+    let pop = Pop::cdn("test")
+        .http(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .gate(guard)
+        .host("www.example.org", Origin::http("127.0.0.1:1"))
+        .build()
+        .expect("it builds");
+    let server = pop.bind().await.expect("loopback").http[0];
+    let serving = tokio::spawn(async move { pop.run().await });
+    let mut crowd = Vec::new();
+    for host in 0..200 {
+        crowd.push(connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts"));
+    }
+    let mut good = Vec::new();
+    for network in 0..40 {
+        let mut stream = connect([127, 20, network, 1], server).await.expect("the kernel accepts");
+        assert!(is_served(&mut stream).await, "good client {network} is shut out");
+        good.push(stream);
+    }
+    // Of the crowd 24 may stay; the others have been told.
+    let mut closed = 0;
+    for stream in &mut crowd {
+        let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut [0; 1])).await;
+        closed += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+    }
+    assert_eq!(closed, 200 - 24);
+    for (network, stream) in good.iter_mut().enumerate() {
+        let mut rest = [0; 4096];
+        let _ = stream.try_read(&mut rest);
+        assert!(is_still_open(stream), "good client {network} was thrown out");
+    }
+    serving.abort();
+}
+
+fn is_still_open(stream: &TcpStream) -> bool {
+    !matches!(stream.try_read(&mut [0; 1]), Ok(0))
+}
