@@ -3,22 +3,31 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod atlas;
+mod client;
+mod hash;
 mod health;
+mod location;
 mod prefix;
 mod rtt;
 mod selector;
+mod shed;
 mod site;
 mod table;
 mod time;
 
+pub use atlas::{ATLAS_ROWS_MAX, AtlasError, ClientAtlas, Rule};
+pub use client::{Client, ClientFacts, ClientSource};
 pub use health::HealthPolicy;
+pub use location::{DistanceModel, Location};
 pub use prefix::{Family, Prefix, PrefixError};
-pub use rtt::{ESTIMATE_AGE_MAX, RTT_MAX, SAMPLES_MIN};
+pub use rtt::{ESTIMATE_AGE_MAX, Measured, PAIRS_MAX, RTT_MAX, SAMPLES_MIN};
 pub use selector::{
-    Candidate, Choice, ClientFacts, Explanation, Fate, Reason, SCOPE_V4_MAX, SCOPE_V6_MAX, Selector,
-    SelectorBuilder, Snapshot,
+    AnycastGain, AnycastRule, Candidate, Choice, Explanation, Fate, PICKS_MAX, Policy, Reason, SCOPE_V4_MAX,
+    SCOPE_V6_MAX, SPILL_V6, Selector, SelectorBuilder, Snapshot, SpillRule, Via,
 };
-pub use site::{AdminState, Location, MapError, SITES_MAX, Site, SiteId, SiteMap};
+pub use shed::LocalShed;
+pub use site::{AdminState, MapError, SITE_NAME_MAX, SITES_MAX, Site, SiteId, SiteMap};
 pub use table::{
     LiveTable, PrefixSnapshot, PrefixTable, RangeError, ScopedSnapshot, VALUES_MAX, prefixes_of_range,
 };

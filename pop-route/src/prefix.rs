@@ -155,6 +155,22 @@ impl fmt::Debug for Prefix {
     }
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for Prefix {
+    /// As text: `192.0.2.0/24`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Prefix {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl From<Prefix> for (IpAddr, u8) {
     fn from(prefix: Prefix) -> Self {
         (prefix.address(), prefix.length)

@@ -3,95 +3,132 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use super::compile::candidates;
-use super::{Choice, Control, Reason};
-use crate::{Prefix, SiteId, SiteMap};
+use super::candidates::{Candidate, Fate, candidates};
+use super::control::Control;
+use super::rank::{AnycastGain, anycast_gain};
+use super::snapshot::{Choice, Reason, Via};
+use crate::{Prefix, SiteId};
 
-/// What became of a site for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fate {
-    /// It may serve.
-    Eligible,
-    /// The client's fence does not permit its country.
-    FencedOut,
-    /// An operator took it down.
-    AdminDown,
-    /// Its probes fail.
-    Unhealthy,
-    /// It takes no new clients.
-    Draining,
-}
-
-/// A site as it looks from a client.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// The site.
-    pub site: SiteId,
-    /// What became of it.
-    pub fate: Fate,
-    /// Round trip in milliseconds, measured or by distance; infinite if nothing is known.
-    pub millis: f64,
-    /// Whether it was measured.
-    pub measured: bool,
-    /// Samples so far, also while they are too few to count.
-    pub samples: u32,
-}
-
-/// A choice with everything that led to it. `Display` reads like a router's "show".
+/// A choice with everything that led to it. `Display` reads like a router's "show"; with the feature `serde` it
+/// serializes for machines.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Explanation {
     /// The client's block.
     pub client: (IpAddr, u8),
     /// The prefix of the client table that matched.
     pub matched: Option<Prefix>,
+    /// The client's country and autonomous system, as the tables say.
+    pub country: Option<String>,
+    /// See `country`.
+    pub asn: Option<u32>,
     /// Why the first is the first.
     pub reason: Reason,
+    /// By which address the client should come.
+    pub via: Via,
     /// For how wide a prefix the answer holds.
     pub scope: u8,
-    /// Every site, eligible ones first, each with its name.
+    /// Seconds for which it may be kept.
+    pub ttl: u32,
+    /// What anycast would cost, where the client can be caught by it.
+    pub anycast: Option<AnycastGain>,
+    /// Where the clients of this class go when they are split: parts of them, by weight or because a site is full.
+    pub split: Vec<(SiteId, f64)>,
+    /// Every site with its name: those chosen first, in order; then what else is eligible; then the rest.
     pub candidates: Vec<(String, Candidate)>,
 }
 
-pub(super) fn explain(
-    sites: &SiteMap,
-    control: &Control,
-    choice: &Choice,
-    client: (IpAddr, u8),
-) -> Explanation {
-    let class = choice.snapshot.class(choice.class);
-    let mut found = candidates(sites, control, class.prefix);
-    let rank = |site| class.ranking.iter().position(|&ranked| ranked == site).unwrap_or(usize::MAX);
-    found.sort_by_key(|candidate| (rank(candidate.site), candidate.site));
+pub(super) fn explain(control: &Control, choice: &Choice, client: (IpAddr, u8)) -> Explanation {
+    let (class, facts, matched) = control.class_of(Prefix::host(client.0));
+    let mut found = candidates(control, facts, class.measured_prefix());
+    let anycast = anycast_gain(&control.policy.anycast, facts, &found, class.has_left_anycast());
+    let mut ranks = vec![u16::MAX; control.sites.len()];
+    for (rank, site) in (0..).zip(choice.sites()) {
+        ranks[site.index()] = rank;
+    }
+    let key = |candidate: &Candidate| {
+        let eligible = candidate.fate != Fate::Eligible;
+        (ranks[candidate.site.index()], eligible, candidate.millis.to_bits(), candidate.site)
+    };
+    // The bits of floats from zero up are in their order.
+    found.sort_unstable_by_key(key);
+    let split = if class.parts().len() > 1 { class.parts().to_vec() } else { Vec::new() };
     Explanation {
         client,
-        matched: class.prefix,
-        reason: class.reason,
+        matched,
+        country: facts.country.clone(),
+        asn: facts.asn,
+        reason: choice.reason(),
+        via: choice.via(),
         scope: choice.scope,
+        ttl: choice.ttl,
+        anycast,
+        split,
         candidates: found
             .into_iter()
-            .map(|candidate| (sites.site(candidate.site).name().to_owned(), candidate))
+            .map(|candidate| (control.sites.site(candidate.site).name().to_owned(), candidate))
             .collect(),
     }
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Explanation {
+    fn name(&self, site: SiteId) -> &str {
+        let found = self.candidates.iter().find(|(_, candidate)| candidate.site == site);
+        found.map_or("?", |(name, _)| name)
+    }
+
+    fn write_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "client {}/{}", self.client.0, self.client.1)?;
         match self.matched {
             Some(prefix) => write!(f, ", known as {prefix}")?,
             None => f.write_str(", unknown")?,
         }
-        writeln!(f, "; decided by {}, scope /{}", reason(self.reason), self.scope)?;
+        if let Some(country) = &self.country {
+            write!(f, " in {country}")?;
+        }
+        if let Some(asn) = self.asn {
+            write!(f, " of AS{asn}")?;
+        }
+        writeln!(f, "; decided by {}, scope /{}, {} s", reason(self.reason), self.scope, self.ttl)
+    }
+
+    fn write_anycast(&self, f: &mut fmt::Formatter<'_>, gain: &AnycastGain) -> fmt::Result {
+        write!(f, "  anycast {:.1} ms, best {:+.1} ms", gain.anycast_millis, -gain.gain_millis)?;
+        match gain.proven_millis {
+            Some(proven) => write!(f, ", proven gain {proven:.1} ms")?,
+            None => f.write_str(", no proof")?,
+        }
+        writeln!(f, ": {}", if gain.leaves { "leave" } else { "stay" })
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_client(f)?;
+        if let Some(gain) = &self.anycast {
+            self.write_anycast(f, gain)?;
+        }
+        if !self.split.is_empty() {
+            f.write_str("  split")?;
+            for &(site, part) in &self.split {
+                write!(f, " {} {:.1}%", self.name(site), part * 100.0)?;
+            }
+            writeln!(f)?;
+        }
+        let nobody = self.reason == Reason::FencedOut;
         for (index, (name, candidate)) in self.candidates.iter().enumerate() {
-            let mark = if index == 0 && candidate.fate == Fate::Eligible { '>' } else { ' ' };
+            let mark = if index == 0 && !nobody { '>' } else { ' ' };
             write!(f, " {mark} {name:<8} ")?;
             match candidate.millis {
                 millis if millis.is_finite() => write!(f, "{millis:>7.1} ms ")?,
                 _ => f.write_str("      ? ms ")?,
             }
             let source = if candidate.measured { "measured" } else { "distance" };
-            writeln!(f, "{source:<8} {:>4} samples  {}", candidate.samples, fate(candidate.fate))?;
+            write!(f, "{source:<8} {:>4} samples", candidate.samples)?;
+            if candidate.measured {
+                write!(f, " ±{:.1}", candidate.error_millis)?;
+            }
+            writeln!(f, "  {}", fate(candidate.fate))?;
         }
         Ok(())
     }
@@ -102,6 +139,8 @@ const fn reason(reason: Reason) -> &'static str {
         Reason::Measured => "measured round trip",
         Reason::Distance => "distance",
         Reason::Unknown => "order, nothing is known",
+        Reason::Anycast => "anycast, nothing is proven better",
+        Reason::Capacity => "capacity, the nearest is full",
         Reason::Panic => "panic, no site is well",
         Reason::FencedOut => "fence, no site is permitted",
     }

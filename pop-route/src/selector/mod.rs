@@ -1,113 +1,47 @@
-//! The selector: which site should serve this client, and why.
+//! The selector: which site should serve a client, and why.
 //!
-//! All work is done when a [`Snapshot`] is compiled: for each class of clients (those that share a prefix of the
-//! client table) the sites are ranked once. A selection is one longest-prefix match.
+//! All work is done when a [`Snapshot`] is compiled: clients of whom the same is known form a class, and for each class
+//! the sites are ranked once. A selection is one longest-prefix match, and a hash where load is split.
 //!
 //! ```text
 //! identify  client block → the longest known prefix: its class
-//! fence     sites outside the permitted countries drop out: hard, not even panic lifts it
+//! fence     sites outside the permitted countries or regions drop out: hard, not even panic lifts it
 //! health    sites that are down, dead or draining drop out
 //! score     measured round trip if there is a confident one, else by distance
 //! rank      lowest first; ties by id, so the order is total
+//! anycast   where BGP is known to catch the client, it stays there until a gain is proven
+//! weights   sites within a band of the best share by weight
+//! capacity  what a site cannot carry spills to others with room, by hash of the client's /24 or /48
 //! panic     if nobody is left: every site inside the fence, and the answer says so
-//! scope     the shortest prefix around the client in which the decision is the same
+//! scope     the shortest prefix around the client in which the whole decision is the same
 //! ```
 
-mod compile;
+mod candidates;
+mod control;
 mod explain;
+mod policy;
+mod rank;
+mod snapshot;
+mod spill;
 
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-pub use compile::Snapshot;
-pub use explain::{Candidate, Explanation, Fate};
+pub use candidates::{Candidate, Fate};
+use control::Control;
+pub use explain::Explanation;
+pub use policy::{AnycastRule, Policy, SpillRule};
+pub use rank::AnycastGain;
+pub use snapshot::{Choice, PICKS_MAX, Reason, SCOPE_V4_MAX, SCOPE_V6_MAX, SPILL_V6, Snapshot, Via};
 
-use crate::health::Health;
-use crate::rtt::Estimate;
-use crate::{Family, HealthPolicy, Location, Prefix, PrefixError, SiteId, SiteMap, Timestamp};
-
-/// The longest scope for an IPv4 answer (RFC 7871 §11.1: no longer than a /24 is told by resolvers).
-pub const SCOPE_V4_MAX: u8 = 24;
-/// The longest scope for an IPv6 answer.
-pub const SCOPE_V6_MAX: u8 = 56;
-/// Seconds for which an answer may be kept, by default.
-const TTL: u32 = 30;
-
-/// What is known of the clients in a prefix.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClientFacts {
-    /// Where they are.
-    pub location: Option<Location>,
-    /// The countries whose sites may serve them; empty means all.
-    pub fence: Vec<String>,
-}
-
-impl ClientFacts {
-    /// Clients at this place.
-    #[must_use]
-    pub fn at(location: Location) -> Self {
-        Self { location: Some(location), fence: Vec::new() }
-    }
-
-    /// Only sites in `country` may serve them; can be said several times.
-    #[must_use]
-    pub fn fenced_to(mut self, country: impl Into<String>) -> Self {
-        self.fence.push(country.into());
-        self
-    }
-}
-
-/// Why the first site of a choice is the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// It has the lowest measured round trip.
-    Measured,
-    /// Nothing confident is measured; it is the nearest by distance.
-    Distance,
-    /// Nothing is known of the client; it is the first site that is well.
-    Unknown,
-    /// No site is well: the best of those that are not.
-    Panic,
-    /// The fence leaves no site at all.
-    FencedOut,
-}
-
-/// The sites that should serve a client, the best first.
-#[derive(Clone, Debug)]
-#[must_use = "a choice that nobody follows moves nobody"]
-pub struct Choice {
-    snapshot: Arc<Snapshot>,
-    class: usize,
-    /// The prefix length around the client for which the very same choice holds.
-    pub scope: u8,
-    /// Seconds for which it may be kept.
-    pub ttl: u32,
-}
-
-impl Choice {
-    /// The best site; `None` only if the fence leaves none.
-    #[must_use]
-    pub fn site(&self) -> Option<SiteId> {
-        self.sites().first().copied()
-    }
-
-    /// All eligible sites, the best first.
-    #[must_use]
-    pub fn sites(&self) -> &[SiteId] {
-        &self.snapshot.class(self.class).ranking
-    }
-
-    /// Why the first is the first.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.snapshot.class(self.class).reason
-    }
-}
+use crate::rtt::{Measured, PAIRS_MAX};
+use crate::{
+    ClientFacts, DistanceModel, HealthPolicy, Prefix, PrefixError, PrefixTable, SiteId, SiteMap, Timestamp,
+};
 
 /// Chooses sites for clients. Share it in an [`Arc`]; selecting takes no lock and allocates nothing.
 ///
@@ -141,18 +75,7 @@ pub struct Selector {
     /// What snapshots are compiled from. Selections never touch it.
     control: Mutex<Control>,
     sites: Arc<SiteMap>,
-    policy: HealthPolicy,
-}
-
-/// Everything that can change.
-#[derive(Debug)]
-pub(crate) struct Control {
-    pub(crate) clients: BTreeMap<Prefix, ClientFacts>,
-    /// By prefix, then site. Prefixes are those of the clients: bounded by the table, whatever is measured.
-    pub(crate) estimates: BTreeMap<Prefix, Box<[Estimate]>>,
-    pub(crate) health: Box<[Health]>,
-    pub(crate) drained: Box<[bool]>,
-    pub(crate) now: Timestamp,
+    health: HealthPolicy,
 }
 
 /// Settings of a [`Selector`].
@@ -160,7 +83,10 @@ pub(crate) struct Control {
 pub struct SelectorBuilder {
     sites: SiteMap,
     clients: BTreeMap<Prefix, ClientFacts>,
-    policy: HealthPolicy,
+    health: HealthPolicy,
+    policy: Policy,
+    model: DistanceModel,
+    pairs_max: usize,
 }
 
 impl SelectorBuilder {
@@ -173,10 +99,39 @@ impl SelectorBuilder {
         Ok(self)
     }
 
+    /// What is known of the clients of a whole table, such as a [`ClientAtlas`](crate::ClientAtlas) makes.
+    #[must_use]
+    pub fn clients(mut self, table: PrefixTable<ClientFacts>) -> Self {
+        self.clients.extend(table.iter().map(|(prefix, facts)| (prefix, facts.clone())));
+        self
+    }
+
     /// How quickly sites fall and rise.
     #[must_use]
     pub fn health(mut self, policy: HealthPolicy) -> Self {
+        self.health = policy;
+        self
+    }
+
+    /// How to decide.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// What a distance costs where nothing is measured.
+    #[must_use]
+    pub fn distance(mut self, model: DistanceModel) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// How many pairs of client prefix and site may have measurements: 32 bytes each.
+    /// [`PAIRS_MAX`](crate::PAIRS_MAX) if not said.
+    #[must_use]
+    pub const fn pairs_max(mut self, pairs: usize) -> Self {
+        self.pairs_max = pairs;
         self
     }
 
@@ -184,20 +139,14 @@ impl SelectorBuilder {
     #[must_use]
     pub fn build(self) -> Selector {
         let sites = Arc::new(self.sites);
-        let none = || vec![Estimate::default(); sites.len()].into_boxed_slice();
-        let control = Control {
-            estimates: self.clients.keys().map(|&prefix| (prefix, none())).collect(),
-            clients: self.clients,
-            health: vec![Health::HEALTHY; sites.len()].into(),
-            drained: vec![false; sites.len()].into(),
-            now: Timestamp::ZERO,
-        };
-        let snapshot = Snapshot::compile(Arc::clone(&sites), &control);
+        let mut control =
+            Control::new(Arc::clone(&sites), self.clients, self.policy, self.model, self.pairs_max);
+        let snapshot = control.compile(Timestamp::ZERO).expect("the first compilation decides everything");
         Selector {
             published: ArcSwap::from_pointee(snapshot),
             control: Mutex::new(control),
             sites,
-            policy: self.policy,
+            health: self.health,
         }
     }
 }
@@ -206,7 +155,14 @@ impl Selector {
     /// Settings for a selector among these sites.
     #[must_use]
     pub fn builder(sites: SiteMap) -> SelectorBuilder {
-        SelectorBuilder { sites, clients: BTreeMap::new(), policy: HealthPolicy::default() }
+        SelectorBuilder {
+            sites,
+            clients: BTreeMap::new(),
+            health: HealthPolicy::default(),
+            policy: Policy::default(),
+            model: DistanceModel::default(),
+            pairs_max: PAIRS_MAX,
+        }
     }
 
     /// The sites.
@@ -217,35 +173,50 @@ impl Selector {
 
     /// The choice for a block of clients. One longest-prefix match; no lock, no allocation.
     pub fn select(&self, client: (IpAddr, u8)) -> Choice {
-        let snapshot = self.published.load_full();
-        let (class, scope) = snapshot.look_up(client.0);
-        let max = match Prefix::host(client.0).family() {
-            Family::V4 => SCOPE_V4_MAX,
-            Family::V6 => SCOPE_V6_MAX,
-        };
-        Choice { snapshot, class, scope: scope.min(max), ttl: TTL }
+        self.published.load().choose(client)
     }
 
-    /// Takes a measured round trip between a client and a site in; false if it is rejected: out of bounds, or from a
-    /// client of whom nothing is known. It counts at the next [`recompile`](Self::recompile).
+    /// All decisions as they stand, to take many choices from: they will all be of one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.load_full()
+    }
+
+    /// Takes a measured round trip between a client and a site in; false if it is rejected: out of bounds, from a
+    /// client of whom nothing is known, or beyond the pairs that may be kept. It counts at the next
+    /// [`recompile`](Self::recompile), for the longest known prefix around the client and for no other.
     pub fn measure(&self, client: (IpAddr, u8), site: SiteId, rtt: Duration, now: Timestamp) -> bool {
-        let mut control = self.control();
-        let class = self.published.load().prefix_of(client.0);
-        let estimates = class.and_then(|prefix| control.estimates.get_mut(&prefix));
-        estimates
-            .and_then(|estimates| estimates.get_mut(site.index()))
-            .is_some_and(|estimate| estimate.observe(rtt, now))
+        self.control().measure(Prefix::host(client.0), site, rtt, now)
+    }
+
+    /// What is known of the round trip between the clients of a prefix and a site; `None` while it is not confident.
+    #[must_use]
+    pub fn measured(&self, client: (IpAddr, u8), site: SiteId, now: Timestamp) -> Option<Measured> {
+        let control = self.control();
+        let (_, _, prefix) = control.class_of(Prefix::host(client.0));
+        control.rtts.get(prefix?, site)?.confident(now)
+    }
+
+    /// Sets what the clients of the longest known prefix around `client` ask for, in the unit of the sites'
+    /// capacities; false if nothing is known of them. It counts at the next [`recompile`](Self::recompile).
+    pub fn demand(&self, client: (IpAddr, u8), demand: f64) -> bool {
+        self.control().demand(Prefix::host(client.0), demand)
+    }
+
+    /// The load that a site gets by the decisions as they stand. Zero where no site has a capacity: then nobody adds up.
+    #[must_use]
+    pub fn load(&self, site: SiteId) -> f64 {
+        self.control().load_of(site)
     }
 
     /// Takes the result of a probe of a site in. If that changes its health, every client of it moves at once.
-    /// True if it did.
+    /// True if it did. Costs a compilation then, nothing else.
     pub fn probed(&self, site: SiteId, success: bool, now: Timestamp) -> bool {
         let mut control = self.control();
-        let changed = control
-            .health
-            .get_mut(site.index())
-            .is_some_and(|health| health.observe(success, now, &self.policy));
+        let state = control.states.get_mut(site.index());
+        let changed = state.is_some_and(|state| state.health.observe(success, now, &self.health));
         if changed {
+            control.touch(site);
             self.publish(&mut control, now);
         }
         changed
@@ -254,37 +225,69 @@ impl Selector {
     /// Lets a site take no more clients, or lets it take them again.
     pub fn drain(&self, site: SiteId, drained: bool, now: Timestamp) {
         let mut control = self.control();
-        if let Some(state) = control.drained.get_mut(site.index()) {
-            *state = drained;
+        if let Some(state) = control.states.get_mut(site.index()) {
+            state.drained = drained;
+            control.touch(site);
+            self.publish(&mut control, now);
         }
-        self.publish(&mut control, now);
+    }
+
+    /// Sends a part of a site's clients to their next nearest site, whatever that has to carry: what a site can decide
+    /// by itself when it sees nothing of the others (after FastRoute, NSDI 2015). See [`LocalShed`](crate::LocalShed)
+    /// for when.
+    pub fn shed(&self, site: SiteId, part: f64, now: Timestamp) {
+        let mut control = self.control();
+        let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
+        if let Some(state) = control.states.get_mut(site.index()).filter(|state| state.shed != part) {
+            state.shed = part;
+            control.touch(site);
+            self.publish(&mut control, now);
+        }
     }
 
     /// Whether a site is taken for healthy.
     #[must_use]
     pub fn is_healthy(&self, site: SiteId) -> bool {
-        self.control().health.get(site.index()).is_some_and(|health| health.is_up())
+        self.control().states.get(site.index()).is_some_and(|state| state.health.is_up())
     }
 
-    /// Ranks all classes anew with what was measured until now, and drops what is too old.
+    /// Takes in what was measured and demanded until now, and drops what is too old. Ranks only the classes that
+    /// something changed for. Call it as often as changes should be seen, every 100 ms for instance.
     pub fn recompile(&self, now: Timestamp) {
         self.publish(&mut self.control(), now);
+    }
+
+    /// Fits the distance model to all confident measurements of clients whose place is known, and ranks everybody
+    /// anew. `None`, and nothing changes, if there are too few.
+    pub fn fit_distance(&self, now: Timestamp) -> Option<DistanceModel> {
+        let mut control = self.control();
+        let pairs = control.rtts.iter().filter_map(|(prefix, site, estimate)| {
+            let (_, facts, _) = control.class_of(prefix);
+            let here = facts.location?.direction();
+            Some((here.distance_km(control.directions[site.index()]), estimate.confident(now)?.millis))
+        });
+        let model = DistanceModel::fit(pairs)?;
+        control.model = model;
+        control.touch_all();
+        self.publish(&mut control, now);
+        Some(model)
     }
 
     /// Why a client is sent where it is: every site, what became of it, and the numbers.
     #[must_use]
     pub fn explain(&self, client: (IpAddr, u8)) -> Explanation {
-        let choice = self.select(client);
-        explain::explain(&self.sites, &self.control(), &choice, client)
+        let control = self.control();
+        explain::explain(&control, &self.select(client), client)
     }
 
     fn publish(&self, control: &mut Control, now: Timestamp) {
-        control.now = control.now.max(now);
-        self.published.store(Arc::new(Snapshot::compile(Arc::clone(&self.sites), control)));
+        if let Some(snapshot) = control.compile(now) {
+            self.published.store(Arc::new(snapshot));
+        }
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
         // Nothing panics while it is held; were it so, its data would still be whole.
-        self.control.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
