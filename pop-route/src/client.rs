@@ -80,7 +80,8 @@ impl PartialEq for FactsKey {
         let parts = |facts: &ClientFacts| -> Vec<(SiteId, u64)> {
             facts.catchment.iter().map(|&(site, part)| (site, part.to_bits())).collect()
         };
-        (bits(one), &one.country, one.asn, &one.fence) == (bits(other), &other.country, other.asn, &other.fence)
+        (bits(one), &one.country, one.asn, &one.fence)
+            == (bits(other), &other.country, other.asn, &other.fence)
             && parts(one) == parts(other)
             && one.demand.to_bits() == other.demand.to_bits()
     }

@@ -102,12 +102,12 @@ mod tests {
     fn a_site_that_goes_up_and_down_every_second_changes_seldom() {
         let policy = HealthPolicy { fall: 1, rise: 1, ..HealthPolicy::default() };
         let mut health = Health::HEALTHY;
-        let changes = (0..3600).filter(|&second| health.observe(second % 2 == 0, at(second), &policy)).count();
+        let changes =
+            (0..3600).filter(|&second| health.observe(second % 2 == 0, at(second), &policy)).count();
         // Damping settles where the penalty lost between two falls is the one that a fall adds.
         assert!(changes <= 60, "{changes}");
-        let last: Vec<u64> = (3600..7200)
-            .filter(|&second| health.observe(second % 2 == 0, at(second), &policy))
-            .collect();
+        let last: Vec<u64> =
+            (3600..7200).filter(|&second| health.observe(second % 2 == 0, at(second), &policy)).collect();
         assert!(last.len() <= 50, "{} changes in the second hour", last.len());
     }
 

@@ -13,6 +13,8 @@ mod rtt;
 mod selector;
 mod shed;
 mod site;
+#[cfg(feature = "serde")]
+mod site_toml;
 mod table;
 mod time;
 
@@ -28,6 +30,9 @@ pub use selector::{
 };
 pub use shed::LocalShed;
 pub use site::{AdminState, MapError, SITE_NAME_MAX, SITES_MAX, Site, SiteId, SiteMap};
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub use site_toml::{MAP_TEXT_MAX, MapTextError};
 pub use table::{
     LiveTable, PrefixSnapshot, PrefixTable, RangeError, ScopedSnapshot, VALUES_MAX, prefixes_of_range,
 };

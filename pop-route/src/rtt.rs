@@ -211,8 +211,9 @@ mod tests {
         let prefix = |index: u32| Prefix::host(core::net::Ipv4Addr::from_bits(index).into());
         let sample = Duration::from_millis(9);
         assert!(store.observe(prefix(0), SiteId(0), sample, Timestamp::ZERO));
-        let accepted =
-            (1..100_000).filter(|&index| store.observe(prefix(index), SiteId(0), sample, Timestamp::ZERO)).count();
+        let accepted = (1..100_000)
+            .filter(|&index| store.observe(prefix(index), SiteId(0), sample, Timestamp::ZERO))
+            .count();
         assert_eq!(accepted, 99);
         assert!(store.observe(prefix(0), SiteId(0), sample, Timestamp::ZERO), "what is known goes on");
         let later = Timestamp::ZERO.saturating_add(ESTIMATE_AGE_MAX * 2);

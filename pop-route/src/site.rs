@@ -317,7 +317,9 @@ impl fmt::Display for MapError {
             Self::Capacity { name, capacity } => {
                 write!(f, "site {name}: capacity {capacity} is not a number from 0")
             }
-            Self::Weight { name, weight } => write!(f, "site {name}: weight {weight} is not a number above 0"),
+            Self::Weight { name, weight } => {
+                write!(f, "site {name}: weight {weight} is not a number above 0")
+            }
         }
     }
 }

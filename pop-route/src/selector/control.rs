@@ -157,7 +157,8 @@ impl Control {
 
     /// Takes a sample in for the longest known prefix around the client. That prefix leaves the class it shared.
     pub(super) fn measure(&mut self, client: Prefix, site: SiteId, rtt: Duration, now: Timestamp) -> bool {
-        let Some((prefix, known)) = self.clients.longest(client.address()).map(|(prefix, known)| (prefix, *known))
+        let Some((prefix, known)) =
+            self.clients.longest(client.address()).map(|(prefix, known)| (prefix, *known))
         else {
             return false;
         };
@@ -178,7 +179,8 @@ impl Control {
 
     /// Sets what the clients of a known prefix ask for.
     pub(super) fn demand(&mut self, client: Prefix, demand: f64) -> bool {
-        let Some((prefix, known)) = self.clients.longest(client.address()).map(|(prefix, known)| (prefix, *known))
+        let Some((prefix, known)) =
+            self.clients.longest(client.address()).map(|(prefix, known)| (prefix, *known))
         else {
             return false;
         };
@@ -339,7 +341,10 @@ impl Control {
                     (decision.reason, decision.anycast) = (Reason::Capacity, false);
                 }
             }
-            parts => decision.shares = parts.iter().filter_map(|&part| self.share(part, stands_in(part.0))).collect(),
+            parts => {
+                decision.shares =
+                    parts.iter().filter_map(|&part| self.share(part, stands_in(part.0))).collect()
+            }
         }
         let unsettled = matches!(decision.reason, Reason::Panic | Reason::Capacity)
             || decision.shares.iter().any(|share| share.spilled);
@@ -453,5 +458,71 @@ impl Decisions {
             self.list.push(decision.clone());
             next
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{HealthPolicy, Location, Site};
+
+    fn control(capacity: bool) -> Control {
+        let sites = (0..24_u8).map(|index| {
+            let place = Location::new(f64::from(index % 5) * 10.0, f64::from(index) * 14.0 - 170.0).unwrap();
+            let site = Site::new(format!("S{index}"), place).country(if index % 3 == 0 { "X" } else { "Y" });
+            if capacity && index % 2 == 0 { site.capacity(30.0) } else { site }
+        });
+        let clients = (0..40_u8).map(|index| {
+            let prefix = Prefix::new([10, index, 0, 0].into(), 16 - index % 3).unwrap();
+            let place = Location::new(f64::from(index) - 20.0, f64::from(index) * 9.0 - 180.0).unwrap();
+            let facts = ClientFacts::at(place).demand(f64::from(index % 7) * 3.0);
+            let facts = if index % 4 == 0 { facts.fenced_to("X") } else { facts };
+            let caught = [(SiteId(u16::from(index % 24)), 2.0), (SiteId(3), 1.0)];
+            (prefix, if index % 5 == 0 { facts.caught_by(caught) } else { facts })
+        });
+        let sites = Arc::new(SiteMap::new(sites).unwrap());
+        let mut control =
+            Control::new(sites, clients.collect(), Policy::default(), DistanceModel::default(), 1000);
+        assert!(control.compile(Timestamp::ZERO).is_some());
+        control
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever changes, evaluating only what it touched leaves nothing that evaluating everything would change.
+        #[test]
+        fn incremental_compilation_is_complete(
+            capacity in any::<bool>(),
+            changes in prop::collection::vec((0_u8..5, 0_u16..24, 0_u8..40, 1_u64..200), 1..30),
+        ) {
+            let mut control = control(capacity);
+            let health = HealthPolicy { fall: 1, rise: 1, hold_down: Duration::ZERO, ..HealthPolicy::default() };
+            // Time stands still: that estimates age is looked at now and then, not at every change.
+            let now = Timestamp::from_nanos(1);
+            for (count, (kind, site, client, value)) in changes.into_iter().enumerate() {
+                let client = Prefix::host([10, client, 0, 0].into());
+                let state = &mut control.states[usize::from(site)];
+                match kind {
+                    0 => {
+                        state.health.observe(value % 2 == 0, now, &health);
+                    }
+                    1 => state.drained = value % 2 == 0,
+                    2 => state.shed = value as f64 / 400.0,
+                    3 => (0..4).for_each(|_| {
+                        assert!(control.measure(client, SiteId(site), Duration::from_millis(value), now));
+                    }),
+                    _ => assert!(control.demand(client, value as f64)),
+                }
+                if kind < 3 {
+                    control.touch(SiteId(site));
+                }
+                let _ = control.compile(now);
+                control.touch_all();
+                prop_assert!(control.compile(now).is_none(), "after change {count} of kind {kind}");
+            }
+        }
     }
 }

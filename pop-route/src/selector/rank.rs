@@ -49,7 +49,8 @@ pub(super) fn rank(control: &Control, facts: &ClientFacts, candidates: &[Candida
         one.millis.total_cmp(&other.millis).then(one.site.cmp(&other.site))
     };
     let best = |wanted: &dyn Fn(Fate) -> bool| -> Vec<&Candidate> {
-        let mut found: Vec<&Candidate> = candidates.iter().filter(|candidate| wanted(candidate.fate)).collect();
+        let mut found: Vec<&Candidate> =
+            candidates.iter().filter(|candidate| wanted(candidate.fate)).collect();
         if found.len() > NEAR_MAX {
             found.select_nth_unstable_by(NEAR_MAX, order);
             found.truncate(NEAR_MAX);
@@ -68,10 +69,17 @@ pub(super) fn rank(control: &Control, facts: &ClientFacts, candidates: &[Candida
             .take(NEAR_MAX)
             .collect();
     }
-    let near: Vec<SiteId> = permitted.iter().map(|candidate| candidate.site).collect();
+    let mut near: Vec<SiteId> = permitted.iter().map(|candidate| candidate.site).collect();
+    let thin = panic || eligible.iter().any(|candidate| !near.contains(&candidate.site));
+    // A catching site can be far away: its state counts, too.
+    for (site, _) in &facts.catchment {
+        if !near.contains(site) {
+            near.push(*site);
+        }
+    }
     let mut ranking = Ranking {
-        thin: panic || eligible.iter().any(|candidate| !near.contains(&candidate.site)),
         near,
+        thin,
         sites: eligible.iter().map(|candidate| (candidate.site, candidate.millis)).collect(),
         ..Ranking::default()
     };
@@ -92,7 +100,8 @@ pub(super) fn rank(control: &Control, facts: &ClientFacts, candidates: &[Candida
 /// The catching sites that announce now, parts scaled to add up to one. Empty where anycast cannot be used: nothing
 /// is known, nobody is left, or part of it would lead out of the fence.
 fn announced<'a>(facts: &ClientFacts, candidates: &'a [Candidate]) -> Vec<(&'a Candidate, f64)> {
-    let caught = facts.catchment.iter().filter_map(|&(site, part)| Some((candidates.get(site.index())?, part)));
+    let caught =
+        facts.catchment.iter().filter_map(|&(site, part)| Some((candidates.get(site.index())?, part)));
     let mut announced: Vec<(&Candidate, f64)> = Vec::new();
     for (candidate, part) in caught {
         match candidate.fate {
@@ -140,13 +149,9 @@ fn stay_on_anycast(ranking: &mut Ranking, facts: &ClientFacts, candidates: &[Can
     caught.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.site.cmp(&other.0.site)));
     let mut sites: Vec<(SiteId, f64)> =
         caught.iter().map(|(candidate, _)| (candidate.site, candidate.millis)).collect();
-    sites.extend(ranking.sites.iter().filter(|(site, _)| caught.iter().all(|(other, _)| other.site != *site)));
+    sites
+        .extend(ranking.sites.iter().filter(|(site, _)| caught.iter().all(|(other, _)| other.site != *site)));
     sites.truncate(NEAR_MAX);
-    // A catching site can be far away: its state counts, too.
-    let near = &mut ranking.near;
-    near.extend(
-        facts.catchment.iter().map(|&(site, _)| site).filter(|site| !near.contains(site)).collect::<Vec<_>>(),
-    );
     (ranking.sites, ranking.anycast, ranking.reason) = (sites, true, Some(Reason::Anycast));
 }
 

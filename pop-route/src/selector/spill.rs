@@ -90,7 +90,9 @@ impl Rooms {
                 ways.extend(others.map(|(to, millis)| (cost(millis - here), index, from, to)));
             }
         }
-        ways.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)).then(one.3.cmp(&other.3)));
+        ways.sort_by(|one, other| {
+            one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)).then(one.3.cmp(&other.3))
+        });
         for (_, index, from, to) in ways {
             let amount = self.excess(from, down_to).min(self.room(to, up_to));
             let moved = classes[index].shift(from, to, amount);
@@ -152,7 +154,8 @@ mod tests {
     fn a_dead_sites_load_is_spread_over_several_by_their_room() {
         // Site 0 can carry nothing; 1 is nearest, 2 next, 3 far.
         let mut rooms = rooms(&[0.0, 50.0, 50.0, 1000.0]);
-        let sites: Vec<_> = [(0, 1.0), (1, 10.0), (2, 20.0), (3, 200.0)].map(|(index, millis)| (site(index), millis)).into();
+        let sites: Vec<_> =
+            [(0, 1.0), (1, 10.0), (2, 20.0), (3, 200.0)].map(|(index, millis)| (site(index), millis)).into();
         let mut classes = [
             Load { demand: 100.0, parts: vec![(site(0), 1.0)], sites: &sites },
             Load { demand: 20.0, parts: vec![(site(1), 1.0)], sites: &sites },
@@ -160,7 +163,11 @@ mod tests {
         rooms.level(&SpillRule::default(), &mut classes, |_| sites.clone());
         assert!((rooms.load.iter().sum::<f64>() - 120.0).abs() < 1e-3, "{:?}", rooms.load);
         // To comfort everywhere before anybody is filled up.
-        assert!((rooms.load[1] - 40.0).abs() < 1e-3 && (rooms.load[2] - 40.0).abs() < 1e-3, "{:?}", rooms.load);
+        assert!(
+            (rooms.load[1] - 40.0).abs() < 1e-3 && (rooms.load[2] - 40.0).abs() < 1e-3,
+            "{:?}",
+            rooms.load
+        );
         assert!((rooms.load[3] - 40.0).abs() < 1e-3);
     }
 

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 pub use live::LiveTable;
 pub(crate) use ranges::{Cuts, blocks_of};
-pub(crate) use snapshot::into_blocks;
 pub use ranges::{RangeError, prefixes_of_range};
+pub(crate) use snapshot::into_blocks;
 pub use snapshot::{PrefixSnapshot, ScopedSnapshot, VALUES_MAX};
 pub(crate) use trie::{Leaf, Trie, TrieBuilder};
 pub(crate) use word::Word;
