@@ -343,7 +343,7 @@ impl Control {
             }
             parts => {
                 decision.shares =
-                    parts.iter().filter_map(|&part| self.share(part, stands_in(part.0))).collect()
+                    parts.iter().filter_map(|&part| self.share(part, stands_in(part.0))).collect();
             }
         }
         let unsettled = matches!(decision.reason, Reason::Panic | Reason::Capacity)
