@@ -88,8 +88,8 @@ proptest! {
         }
         // Choices carry their scope, which differs inside a wider block: compare what is decided.
         let decided = |index: usize| (choices[index].sites().to_vec(), choices[index].reason(), choices[index].ttl);
-        for index in 0..choices.len() {
-            let scope = choices[index].scope;
+        for (index, choice) in choices.iter().enumerate() {
+            let scope = choice.scope;
             prop_assert!(scope <= SCOPE_V4_MAX);
             let uniform = |length: u8| {
                 let size = 1_usize << (24 - length);
