@@ -76,6 +76,12 @@ impl Score {
     pub(crate) const fn beats(self, other: Self) -> bool {
         self.ticks as u64 * (other.weight as u64) < other.ticks as u64 * self.weight as u64
     }
+
+    /// The better one first.
+    pub(crate) fn order(self, other: Self) -> core::cmp::Ordering {
+        (u64::from(self.ticks) * u64::from(other.weight))
+            .cmp(&(u64::from(other.ticks) * u64::from(self.weight)))
+    }
 }
 
 #[cfg(test)]

@@ -223,6 +223,12 @@ impl Control {
         self.evaluate();
         self.level();
         let changed = self.decide();
+        if changed && self.decisions.list.len() > (self.classes.len() + 1) * DECISIONS_PER_CLASS_MAX {
+            // New numbers for what is in use.
+            self.decisions = Decisions::default();
+            self.touch_all();
+            self.decide();
+        }
         (changed || moved).then(|| Snapshot {
             v4: self.trie(&self.layout.v4, SCOPE_V4_MAX),
             v6: self.trie(&self.layout.v6, SCOPE_V6_MAX),
@@ -295,10 +301,6 @@ impl Control {
 
     /// Numbers the decisions of the classes; true if any class has a new one.
     fn decide(&mut self) -> bool {
-        if self.decisions.list.len() > (self.classes.len() + 1) * DECISIONS_PER_CLASS_MAX {
-            self.decisions = Decisions::default();
-            self.touch_all();
-        }
         let mut changed = false;
         let mut classes = core::mem::take(&mut self.classes);
         for class in &mut classes {

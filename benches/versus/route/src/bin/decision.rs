@@ -1,0 +1,269 @@
+//! A whole decision with 104 sites over the full table: warm, cold, split by capacity, and explained; what allocates; how
+//! soon a change is seen; updates of a live table beside a reader; Maglev and rendezvous.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pop_route::{
+    ClientFacts, LiveTable, Location, Maglev, Prefix, PrefixTable, Rendezvous, Selector, Site, SiteMap,
+    Timestamp,
+};
+use versus_route::{Counting, Numbers, allocations, full_table, median, nanos, text, zipf};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const ROUNDS: usize = 7;
+
+fn main() {
+    let (v4, _) = full_table();
+    let mut numbers = Numbers(11);
+    decisions(&v4, &mut numbers);
+    few_values(&v4, &mut numbers);
+    updates(&v4, &mut numbers);
+    nodes();
+}
+
+fn rows(name: &str) -> Vec<Vec<String>> {
+    let path = versus_route::data().join(name);
+    let text = if name.ends_with(".gz") {
+        text(name)
+    } else {
+        std::fs::read_to_string(path).expect("the table is there")
+    };
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+fn place(latitude: &str, longitude: &str) -> Option<Location> {
+    Location::new(latitude.parse().ok()?, longitude.parse().ok()?)
+}
+
+fn sites(capacity: bool) -> SiteMap {
+    SiteMap::new(rows("pops.csv").iter().map(|row| {
+        let site =
+            Site::new(row[0].as_str(), place(&row[4], &row[5]).expect("a place")).country(row[2].as_str());
+        if capacity { site.capacity(12_000.0) } else { site }
+    }))
+    .expect("a map")
+}
+
+/// Cities of the world, hashed over the prefixes: as many classes as a large operator would have.
+fn clients(table: &[(u32, u8, u32)], cities: usize, numbers: &mut Numbers) -> PrefixTable<ClientFacts> {
+    let cities: Vec<Location> =
+        rows("cities.csv.gz").iter().filter_map(|row| place(&row[3], &row[4])).take(cities).collect();
+    table
+        .iter()
+        .map(|&(first, length, _)| {
+            let prefix = Prefix::new(Ipv4Addr::from_bits(first).into(), length).expect("a prefix");
+            (prefix, ClientFacts::at(cities[numbers.below(cities.len())]).demand(1.0))
+        })
+        .collect()
+}
+
+fn decisions(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
+    let known = clients(table, 2_000, numbers);
+    for capacity in [false, true] {
+        let sites = sites(capacity);
+        let count = sites.len();
+        let started = Instant::now();
+        let selector = Selector::builder(sites).clients(known.clone()).build();
+        println!(
+            "\n{count} sites, {} prefixes, 2000 places{}: compiled in {:.0} ms, snapshot {:.2} MiB",
+            table.len(),
+            if capacity { ", capacities that force spilling" } else { "" },
+            started.elapsed().as_secs_f64() * 1e3,
+            selector.snapshot().memory_bytes() as f64 / (1 << 20) as f64
+        );
+        let address = |&(first, length, _): &(u32, u8, u32), numbers: &mut Numbers| -> IpAddr {
+            Ipv4Addr::from_bits(first | (numbers.next() as u32).checked_shr(length.into()).unwrap_or(0))
+                .into()
+        };
+        let mut cold: Vec<IpAddr> = table.iter().map(|row| address(row, numbers)).collect();
+        numbers.shuffle(&mut cold);
+        let warm: Vec<IpAddr> = cold[..256].to_vec();
+        let hot: Vec<IpAddr> =
+            zipf(cold.len(), 1 << 19, numbers).into_iter().map(|index| cold[index]).collect();
+        for (name, addresses, repeats) in
+            [("warm (256 clients)", &warm, 512), ("Zipf", &hot, 1), ("cold (each prefix once)", &cold, 1)]
+        {
+            let before = allocations();
+            let times: Vec<f64> = (0..ROUNDS)
+                .map(|_| {
+                    nanos(addresses.len() * repeats, || {
+                        let mut sum = 0_usize;
+                        for address in (0..repeats).flat_map(|_| addresses.iter()) {
+                            // The next one waits for this one.
+                            let choice = selector.select((*address, 24 + (sum & 1) as u8));
+                            sum = sum.wrapping_add(choice.site().map_or(0, |site| site.index())) & 0xffff;
+                        }
+                        black_box(sum);
+                    })
+                })
+                .collect();
+            // The list of times is one.
+            println!(
+                "  {name:<26}{:>8.1} ns a decision, {} allocations",
+                median(times),
+                allocations() - before - 1
+            );
+        }
+        let times: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                nanos(2_000, || {
+                    cold[..2_000].iter().for_each(|&client| drop(black_box(selector.explain((client, 32)))))
+                })
+            })
+            .collect();
+        println!("  explain{:>27.0} ns", median(times));
+        let site = selector.sites().find("FRA").expect("there");
+        for (name, drained) in [("drained", true), ("back", false)] {
+            let started = Instant::now();
+            selector.drain(site, drained, Timestamp::ZERO);
+            println!("  FRA {name}: seen by all after {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+        }
+        let client = (cold[0], 32);
+        let started = Instant::now();
+        (0..4)
+            .for_each(|_| assert!(selector.measure(client, site, Duration::from_millis(1), Timestamp::ZERO)));
+        selector.recompile(Timestamp::ZERO);
+        println!("  a first measurement: seen after {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+        let started = Instant::now();
+        (0..40).for_each(|_| {
+            assert!(selector.measure(client, site, Duration::from_millis(400), Timestamp::ZERO))
+        });
+        selector.recompile(Timestamp::ZERO);
+        println!("  another one: seen after {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+/// A map of three hundred sites: each prefix to one of the sites that serve its country.
+fn few_values(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
+    let ranges: Vec<(u32, u32, u16)> = text("country_v4.csv.gz")
+        .lines()
+        .map(|line| {
+            let mut fields = line.split(',');
+            let mut bits = || fields.next().unwrap().parse::<Ipv4Addr>().unwrap().to_bits();
+            let (first, last) = (bits(), bits());
+            let code = fields.next().unwrap().as_bytes();
+            (first, last, u16::from(code[0] - b'A') * 26 + u16::from(code[1] - b'A'))
+        })
+        .collect();
+    let country = |address: u32| {
+        let after = ranges.partition_point(|&(first, _, _)| first <= address);
+        ranges[..after].last().filter(|&&(_, last, _)| address <= last).map_or(0, |&(_, _, country)| country)
+    };
+    for (name, sites_a_country) in [("one a country", 1), ("up to four a country, at random", 4)] {
+        let map: PrefixTable<u16> = table
+            .iter()
+            .map(|&(first, length, _)| {
+                let site = (country(first) * 7 + numbers.below(sites_a_country) as u16) % 300;
+                (Prefix::new(Ipv4Addr::from_bits(first).into(), length).unwrap(), site)
+            })
+            .collect();
+        let (scoped, matched) = (map.scoped_snapshot(), map.snapshot());
+        let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+        println!(
+            "\n300 sites, {name}: {:.2} MiB with scopes, {:.2} MiB with matched prefixes",
+            mib(scoped.memory_bytes()),
+            mib(matched.memory_bytes())
+        );
+    }
+}
+
+fn updates(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
+    let prefix = |&(first, length, _): &(u32, u8, u32)| {
+        Prefix::new(Ipv4Addr::from_bits(first).into(), length).unwrap()
+    };
+    let live = LiveTable::new(table.iter().map(|row| (prefix(row), row.2)).collect());
+    let mut order: Vec<usize> = (0..table.len()).collect();
+    numbers.shuffle(&mut order);
+    let probes: Vec<Ipv4Addr> =
+        order.iter().take(1 << 16).map(|&index| Ipv4Addr::from_bits(table[index].0)).collect();
+    let read = |done: &AtomicBool| {
+        let mut times = Vec::with_capacity(1 << 20);
+        while !done.load(Ordering::Relaxed) {
+            let snapshot = live.load();
+            for chunk in probes.chunks(16) {
+                let started = Instant::now();
+                for &address in chunk {
+                    black_box(snapshot.longest_v4(address));
+                }
+                if times.len() < times.capacity() {
+                    times.push(started.elapsed().as_nanos() as u32);
+                }
+            }
+        }
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() * 999 / 1000])
+    };
+    let done = AtomicBool::new(false);
+    let idle = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(&done));
+        std::thread::sleep(Duration::from_secs(2));
+        done.store(true, Ordering::Relaxed);
+        reader.join().expect("a reader")
+    });
+    done.store(false, Ordering::Relaxed);
+    let (busy, rate, slowest) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(&done));
+        let (started, mut count, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
+        let mut next = order.iter().cycle();
+        while started.elapsed() < Duration::from_secs(3) {
+            let cycle = Instant::now();
+            // Half of the time of a cycle for changes, the rest for publishing them.
+            live.update(|routes| {
+                while cycle.elapsed() < Duration::from_millis(40) {
+                    for _ in 0..1000 {
+                        let row = &table[*next.next().expect("it cycles")];
+                        match count % 3 {
+                            0 => drop(routes.remove(prefix(row))),
+                            _ => drop(routes.insert(prefix(row), (count % 5000) as u32)),
+                        }
+                        count += 1;
+                    }
+                }
+            });
+            live.publish();
+            slowest = slowest.max(cycle.elapsed());
+        }
+        let rate = count as f64 / started.elapsed().as_secs_f64();
+        done.store(true, Ordering::Relaxed);
+        (reader.join().expect("a reader"), rate, slowest)
+    });
+    println!(
+        "\nlive table: {:.2} M updates/s, each seen within {:.0} ms",
+        rate / 1e6,
+        slowest.as_secs_f64() * 1e3
+    );
+    println!(
+        "  16 look-ups: idle p50 {} p99.9 {} ns; under updates p50 {} p99.9 {} ns",
+        idle.0, idle.1, busy.0, busy.1
+    );
+}
+
+fn nodes() {
+    let names: Vec<String> = (0..100).map(|index| format!("node-{index}")).collect();
+    let nodes: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let (maglev, rendezvous) = (Maglev::new(&nodes).expect("nodes"), Rendezvous::new(&nodes).expect("nodes"));
+    let mut ring = hashring::HashRing::new();
+    ring.batch_add(names.clone());
+    let time = |pick: &dyn Fn(u64) -> usize| {
+        median(
+            (0..ROUNDS)
+                .map(|_| {
+                    nanos(1 << 18, || {
+                        black_box((0..1 << 18).map(pick).sum::<usize>());
+                    })
+                })
+                .collect(),
+        )
+    };
+    println!(
+        "\n100 nodes: Maglev {:.1} ns, rendezvous {:.0} ns a pick; hashring {:.0} ns",
+        time(&|key| maglev.pick(key)),
+        time(&|key| rendezvous.pick(key)),
+        time(&|key| ring.get(&key).map_or(0, |name| name.len()))
+    );
+}

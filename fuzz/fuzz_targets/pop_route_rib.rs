@@ -1,0 +1,15 @@
+//! Any text as a table of routes: rows or errors that name their line, and paths within their limit.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pop_route::{AS_PATH_MAX, routes_of_text};
+
+fuzz_target!(|text: &str| {
+    let lines = text.lines().count();
+    for row in routes_of_text(text) {
+        match row {
+            Ok(row) => assert!(row.route.path_length() <= AS_PATH_MAX),
+            Err(error) => assert!(error.line >= 1 && error.line <= lines),
+        }
+    }
+});
