@@ -19,6 +19,7 @@ struct Options {
     names: Vec<String>,
     sizes: Vec<f64>,
     csv: Option<String>,
+    regret: bool,
     traces: Vec<Trace>,
 }
 
@@ -27,6 +28,7 @@ fn options() -> Result<Options, String> {
         names: PEERS.iter().chain(&POLICIES).map(ToString::to_string).collect(),
         sizes: SIZES.to_vec(),
         csv: None,
+        regret: false,
         traces: Vec::new(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -38,6 +40,7 @@ fn options() -> Result<Options, String> {
                 let sizes: Result<_, _> = value()?.split(',').map(str::parse).collect();
                 options.sizes = sizes.map_err(|error| format!("--sizes: {error}"))?;
             }
+            "--regret" => options.regret = true,
             "--csv" => options.csv = Some(value()?),
             "--synthetic" => options.traces.extend(Trace::synthetic()),
             file => match Trace::read(Path::new(file)) {
@@ -81,13 +84,12 @@ fn main() -> ExitCode {
     if let Some(file) = &options.csv {
         write_csv(file, &ratios);
     }
-    report(&ratios, &wanted, &options.names);
+    report(&ratios, &wanted, &options.names, options.regret);
     ExitCode::SUCCESS
 }
 
 fn hit_percent(name: &str, trace: &Trace, capacity: usize) -> f64 {
-    let mut cache: Box<dyn Simulated> =
-        policy(name, capacity, trace.unique).unwrap_or_else(|| peer(name, capacity));
+    let mut cache: Box<dyn Simulated> = policy(name, capacity).unwrap_or_else(|| peer(name, capacity));
     let hits = trace.keys.iter().filter(|&&key| cache.request(key)).count();
     100.0 * hits as f64 / trace.keys.len() as f64
 }
@@ -120,7 +122,7 @@ fn write_csv(file: &str, ratios: &Ratios) {
     }
 }
 
-fn report(ratios: &Ratios, cells: &[(String, usize)], names: &[String]) {
+fn report(ratios: &Ratios, cells: &[(String, usize)], names: &[String], regret_only: bool) {
     print!("{:<16} {:>8}", "trace", "entries");
     names.iter().for_each(|name| print!(" {:>12}", &name[..name.len().min(12)]));
     println!(" {:>12}", "best peer");
@@ -130,7 +132,7 @@ fn report(ratios: &Ratios, cells: &[(String, usize)], names: &[String]) {
         let best = PEERS.iter().filter_map(|&peer| row.get(peer)).copied().fold(0.0, f64::max);
         print!("{:<16} {:>8}", cell.0, cell.1);
         for (name, regrets) in names.iter().zip(&mut regrets) {
-            print!(" {:>12.2}", row[name]);
+            print!(" {:>12.2}", if regret_only { best - row[name] } else { row[name] });
             regrets.push(best - row[name]);
         }
         println!(" {best:>12.2}");
