@@ -13,6 +13,9 @@ mod hazard;
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 mod index;
+mod inline;
+mod inline_bits;
+mod inline_set;
 mod memory;
 mod policy;
 mod room;
@@ -27,6 +30,8 @@ pub use builder::Builder;
 pub use cache::{Cache, Ref, Refused};
 pub use clock::now;
 pub use entry::EntryOptions;
+pub use inline::InlineCache;
+pub use inline_bits::Inline;
 pub use stats::Stats;
 pub use store::RemovalCause;
 pub use time::Timestamp;

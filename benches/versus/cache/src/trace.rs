@@ -74,6 +74,7 @@ impl Trace {
         traces.push(Self::shifting(KEYS, REQUESTS));
         traces.push(Self::loops(KEYS / 5, REQUESTS / 2));
         traces.push(Self::scans(KEYS, REQUESTS));
+        traces.push(Self::twice(KEYS, REQUESTS / 4));
         traces.push(Self::phases(KEYS / 2, REQUESTS));
         traces.push(Self::looped_pool(KEYS / 4, REQUESTS / 2));
         traces
@@ -120,6 +121,19 @@ impl Trace {
                 } else {
                     zipf.draw(&mut random)
                 }
+            }),
+        )
+    }
+
+    /// Each key is asked for twice, and then never again, with many others between.
+    fn twice(keys: usize, requests: usize) -> Self {
+        let mut random = Random(29);
+        let apart = keys / 10;
+        Self::new(
+            "twice",
+            (0..requests).map(|at| {
+                let new = at / 2;
+                if at % 2 == 0 { new } else { new.saturating_sub(apart + random.below(apart / 10)) }
             }),
         )
     }

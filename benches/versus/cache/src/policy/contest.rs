@@ -45,8 +45,9 @@ const EPOCH_REQUESTS: u64 = 10;
 const EPOCH_ENTRIES_MIN: u64 = 128;
 /// A share of the whole, in the unit of the window's share.
 const WHOLE: u32 = 1 << 16;
-/// A key that comes back counts while its queue dropped less than this part of the entries since.
-const RECENT_PARTS: u64 = 6;
+/// A key that comes back counts in full while its queue dropped less than this part of the entries since, then less
+/// and less, and from three quarters on not at all: a loop larger than the cache would only mislead.
+const NEAR_PARTS: u64 = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
@@ -184,9 +185,12 @@ impl Contest {
         let entry = (u64::from(WHOLE) / self.size) as u32;
         let down = (WHOLE / 500).max(entry.min(WHOLE / 64));
         let least = (WHOLE / 100).max(entry.min(WHOLE / 2));
-        if drops >= self.size.div_ceil(RECENT_PARTS) {
+        if drops >= self.size.div_ceil(4) * 3 {
             return;
         }
+        // What kept it would have had to be larger by as much as was dropped since: the more, the less it says.
+        let near = self.size.div_ceil(NEAR_PARTS);
+        let down = (u64::from(down) * near / drops.max(near)) as u32;
         match by {
             By::Window => self.share = (self.share + down * 2 / 5).min(WHOLE - WHOLE / 100),
             By::Main => self.share = self.share.saturating_sub(down).max(least),
