@@ -39,7 +39,7 @@ pub struct InlineCache<K, V> {
     count: usize,
     capacity: usize,
     hasher: RandomState,
-    pairs: PhantomData<fn(K, V) -> (K, V)>,
+    pairs: PhantomData<(K, V)>,
 }
 
 impl<K, V> fmt::Debug for InlineCache<K, V> {
@@ -155,7 +155,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     /// is `None`. Returns what is there afterwards. Other writers of the set wait meanwhile, so `change` should be
     /// short, and must not use this cache; if it panics, nothing is changed.
     pub fn update(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) -> Option<V> {
-        let Some(home) = self.home(&key) else { return None };
+        let home = self.home(&key)?;
         let mut locked = home.set.lock();
         let found = home.find(locked.set());
         let changed = change(found.map(|(_, pair)| Self::value(pair)));
