@@ -283,3 +283,36 @@ fn zone_errors_name_the_place_and_what_was_expected() {
     );
     check(&format!("{head}www 3000000000 A 192.0.2.1\n"), "line 3, column 5: expected a time below 2^31 s");
 }
+
+/// A name costs its octets and 14, a set 10, a record 12 and its RDATA.
+#[test]
+fn memory_is_as_stated() {
+    let mut text = String::from("@ 60 SOA a b 1 1 1 1 1\n@ 60 NS a\n");
+    (0..10_000)
+        .for_each(|host| text.push_str(&format!("h{host:05} 60 A 10.0.{}.{}\n", host / 256, host % 256)));
+    let zone = Zone::parse(text.as_bytes(), name("example.org")).unwrap();
+    let name_octets = name("h00000.example.org").as_wire().len();
+    let stated = 10_000 * (name_octets + 14 + 10 + 12 + 4);
+    let apex_and_rest = 2048;
+    let octets = zone.memory_octets();
+    assert!((stated..stated + apex_and_rest).contains(&octets), "{octets}, stated {stated}");
+}
+
+#[test]
+fn each_of_many_zones_is_found_and_can_go() {
+    let zone = |number: u32| {
+        let text = format!("@ 60 SOA a b {number} 1 1 1 1\n@ 60 NS a\n");
+        Zone::parse(text.as_bytes(), name(&format!("z{number}.example"))).unwrap()
+    };
+    let mut authority = Authority::new((0..3000).map(zone));
+    authority.insert(zone(7));
+    assert_eq!(authority.origins().count(), 3000);
+    for number in 0..3000 {
+        let origin = name(&format!("Z{number}.example"));
+        assert_eq!(authority.zone(&origin).unwrap().serial(), number);
+    }
+    assert_eq!(authority.remove(&name("z7.example")).unwrap().serial(), 7);
+    assert!(
+        authority.zone(&name("z7.example")).is_none() && authority.zone(&name("z2999.example")).is_some()
+    );
+}

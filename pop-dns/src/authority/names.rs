@@ -23,17 +23,23 @@ impl<T> Default for Names<T> {
 impl<T> Names<T> {
     /// Lets `thing` belong to a name in lower-case wire format, in place of what belonged to it.
     pub(super) fn insert(&mut self, name: &[u8], thing: T) {
-        match self.things.iter_mut().find(|(other, _)| **other == *name) {
-            Some((_, old)) => *old = thing,
-            None => self.things.push((name.into(), thing)),
+        let hash = hash_of(name);
+        if let Some(number) = self.number(hash, name) {
+            self.things[number].1 = thing;
+            return;
         }
-        self.index();
+        self.things.push((name.into(), thing));
+        if self.things.len() * 2 > self.slots.len() {
+            self.index();
+        } else {
+            self.place(hash, self.things.len());
+        }
     }
 
     /// Takes away what belongs to a name.
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<T> {
-        let index = self.things.iter().position(|(other, _)| **other == *name)?;
-        let (_, thing) = self.things.swap_remove(index);
+        let number = self.number(hash_of(name), name)?;
+        let (_, thing) = self.things.swap_remove(number);
         self.index();
         Some(thing)
     }
@@ -49,16 +55,18 @@ impl<T> Names<T> {
     /// What belongs to a name with this hash.
     #[inline]
     pub(super) fn get(&self, hash: u64, lower: &[u8]) -> Option<&T> {
+        self.number(hash, lower).map(|number| &self.things[number].1)
+    }
+
+    #[inline]
+    fn number(&self, hash: u64, lower: &[u8]) -> Option<usize> {
         let mask = self.slots.len() - 1;
         let mut index = hash as usize & mask;
         loop {
             let (other, number) = self.slots[index];
             let number = (number as usize).checked_sub(1)?;
-            if other == hash
-                && let (name, thing) = &self.things[number]
-                && **name == *lower
-            {
-                return Some(thing);
+            if other == hash && *self.things[number].0 == *lower {
+                return Some(number);
             }
             index = (index + 1) & mask;
         }
@@ -70,20 +78,30 @@ impl<T> Names<T> {
         self.get(hash_suffix(&name, name.labels()), lower)
     }
 
+    /// Makes the slots anew, with room for as many things again.
     fn index(&mut self) {
-        let slots = (self.things.len() * 2).next_power_of_two().max(2);
+        let slots = (self.things.len() * 4).next_power_of_two().max(2);
         self.slots = vec![(0, 0); slots].into();
-        for (number, (name, _)) in (1..).zip(&self.things) {
-            // Names that come here are in wire format.
-            let name = LowerName::parse(name, 0).map_or(LowerName::ROOT, |(name, _)| name);
-            let hash = hash_suffix(&name, name.labels());
-            let mut index = hash as usize & (slots - 1);
-            while self.slots[index].1 != 0 {
-                index = (index + 1) & (slots - 1);
-            }
-            self.slots[index] = (hash, number);
+        for number in 0..self.things.len() {
+            self.place(hash_of(&self.things[number].0), number + 1);
         }
     }
+
+    fn place(&mut self, hash: u64, number: usize) {
+        let mask = self.slots.len() - 1;
+        let mut index = hash as usize & mask;
+        while self.slots[index].1 != 0 {
+            index = (index + 1) & mask;
+        }
+        self.slots[index] = (hash, number as u32);
+    }
+}
+
+/// The hash of a name in wire format.
+fn hash_of(name: &[u8]) -> u64 {
+    // What comes here is in wire format.
+    let name = LowerName::parse(name, 0).map_or(LowerName::ROOT, |(name, _)| name);
+    hash_suffix(&name, name.labels())
 }
 
 impl<T> Names<T> {
