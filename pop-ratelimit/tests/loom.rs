@@ -103,10 +103,12 @@ fn bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 fn the_same_key_inserted_twice_is_one_bucket() {
     bounded(3, || {
         let limiter = Arc::new(one_line(1));
-        let other = Arc::clone(&limiter);
-        let thread = thread::spawn(move || other.check_at(&7, NOW, 1).is_allowed());
-        let here = limiter.check_at(&7, NOW, 1).is_allowed();
-        assert!(here ^ thread.join().unwrap(), "exactly one");
+        let threads = [(); 2].map(|()| {
+            let limiter = Arc::clone(&limiter);
+            thread::spawn(move || limiter.check_at(&7, NOW, 1).is_allowed())
+        });
+        let [one, other] = threads.map(|thread| thread.join().unwrap());
+        assert!(one ^ other, "exactly one");
     });
 }
 
@@ -118,10 +120,11 @@ fn an_insertion_against_a_charge_of_the_victim() {
         for key in 0..8 {
             assert!(limiter.check_at(&key, NOW, 1).is_allowed());
         }
-        let other = Arc::clone(&limiter);
-        let thread = thread::spawn(move || other.check_at(&100, NOW, 1).is_allowed());
-        let victim = u64::from(limiter.check_at(&0, NOW, 1).is_allowed());
-        thread.join().unwrap();
+        let threads = [100, 0].map(|key| {
+            let limiter = Arc::clone(&limiter);
+            thread::spawn(move || limiter.check_at(&key, NOW, 1).is_allowed())
+        });
+        let [_, victim] = threads.map(|thread| u64::from(thread.join().unwrap()));
         let again = u64::from(limiter.check_at(&0, NOW, 1).is_allowed());
         assert!(1 + victim + again <= 2, "key 0 has a burst of two");
     });
