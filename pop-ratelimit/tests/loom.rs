@@ -5,7 +5,9 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use pop_ratelimit::{Decision, Hierarchy, KeyedLimiter, Quota, Timestamp, TokenBucket, Verdict};
+#[cfg(feature = "std")]
+use pop_ratelimit::KeyedLimiter;
+use pop_ratelimit::{Decision, Hierarchy, Quota, Timestamp, TokenBucket, Verdict};
 
 const NOW: Timestamp = Timestamp::ZERO;
 
@@ -88,6 +90,7 @@ fn a_reservation_against_a_refund_is_never_undercut() {
     });
 }
 
+#[cfg(feature = "std")]
 fn one_line(burst: u64) -> KeyedLimiter<u64> {
     KeyedLimiter::new(once(burst), 64)
 }
@@ -99,6 +102,7 @@ fn bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn the_same_key_inserted_twice_is_one_bucket() {
     bounded(3, || {
@@ -113,6 +117,7 @@ fn the_same_key_inserted_twice_is_one_bucket() {
 }
 
 /// A full line: a newcomer evicts the smallest while that key is being charged. Whoever loses, no key gets more.
+#[cfg(feature = "std")]
 #[test]
 fn an_insertion_against_a_charge_of_the_victim() {
     bounded(2, || {
@@ -130,6 +135,7 @@ fn an_insertion_against_a_charge_of_the_victim() {
     });
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_refund_against_an_insertion_favours_nobody_else() {
     bounded(2, || {
