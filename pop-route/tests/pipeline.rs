@@ -155,7 +155,7 @@ fn clients_stay_on_anycast_until_a_gain_is_proven_and_return_when_it_is_gone() {
         selector.select(everybody()).addresses(selector.sites()),
         ["192.0.2.1".parse::<IpAddr>().unwrap()]
     );
-    measure(&selector, "C", 40.0, 30, at(1));
+    measure(&selector, "C", 30.0, 30, at(1));
     measure(&selector, "B", 10.0, 30, at(1));
     assert_eq!(state().1, Via::Anycast, "D catches some, and is not measured");
     measure(&selector, "D", 50.0, 2, at(1));
@@ -163,7 +163,7 @@ fn clients_stay_on_anycast_until_a_gain_is_proven_and_return_when_it_is_gone() {
     measure(&selector, "D", 50.0, 30, at(1));
     assert_eq!(state(), ("B".into(), Via::Unicast, Reason::Measured));
     let explanation = selector.explain(everybody());
-    assert!(explanation.anycast.unwrap().proven_millis.unwrap() > 25.0);
+    assert!(explanation.anycast.unwrap().proven_millis.unwrap() > 20.0);
     assert!(explanation.to_string().contains(": leave"), "{explanation}");
     // 7 ms of gain are enough to stay away (keep 5), and would not have been enough to leave (gain 10).
     measure(&selector, "C", 15.0, 300, at(2));
@@ -180,6 +180,41 @@ fn clients_stay_on_anycast_until_a_gain_is_proven_and_return_when_it_is_gone() {
     assert_eq!(state().1, Via::Unicast);
     selector.recompile(at(4 * 3600));
     assert_eq!(state().1, Via::Anycast);
+}
+
+#[test]
+fn a_few_clients_who_go_around_the_world_are_reason_enough() {
+    let map = SiteMap::new(equator()).unwrap();
+    let caught = [(map.find("B").unwrap(), 97.0), (map.find("D").unwrap(), 3.0)];
+    let facts = ClientFacts::at(place(0.0, 11.0)).caught_by(caught);
+    let selector = Selector::builder(map).client(everybody(), facts).unwrap().build();
+    measure(&selector, "B", 10.0, 60, at(1));
+    measure(&selector, "D", 30.0, 60, at(1));
+    assert_eq!(selector.select(everybody()).via(), Via::Anycast, "20 ms for three in a hundred");
+    measure(&selector, "D", 300.0, 300, at(2));
+    let gain = selector.explain(everybody()).anycast.unwrap();
+    assert!(gain.leaves && gain.gain_millis < 10.0, "{gain:?}");
+    assert_eq!(selector.select(everybody()).via(), Via::Unicast);
+}
+
+#[test]
+fn an_outage_moves_no_bystanders_across_the_anycast_rule() {
+    let selector = anycast_selector(&[]);
+    measure(&selector, "B", 10.0, 60, at(1));
+    measure(&selector, "C", 12.0, 60, at(1));
+    measure(&selector, "D", 200.0, 60, at(1));
+    let name =
+        |choice: &Choice| (selector.sites().site(choice.site().unwrap()).name().to_owned(), choice.via());
+    assert_eq!(name(&selector.select(everybody())), ("B".into(), Via::Unicast));
+    // Without D anycast is nearly as good. But who is at B is not concerned.
+    kill(&selector, "D", 10);
+    assert_eq!(name(&selector.select(everybody())), ("B".into(), Via::Unicast));
+    // Without B they are, and anycast without D is the best there is.
+    kill(&selector, "B", 20);
+    assert_eq!(name(&selector.select(everybody())), ("C".into(), Via::Anycast));
+    let back = selector.sites().find("B").unwrap();
+    assert_eq!((40..50).filter(|&second| selector.probed(back, true, at(second))).count(), 1);
+    assert_eq!(name(&selector.select(everybody())), ("B".into(), Via::Unicast));
 }
 
 #[test]

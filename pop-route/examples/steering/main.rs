@@ -238,7 +238,8 @@ fn withdrawals(network: &Network, selector: &Selector) -> Result<(), Failure> {
                 .enumerate()
                 .filter(|(index, _)| wanted(*index))
                 .map(|(_, clients)| clients.demand)
-                .sum()
+                .sum::<f64>()
+                + 0.0
         };
         let owns = |index: usize| {
             let caught = network.clients[index].catchment.iter().any(|(other, _)| *other == site);
@@ -251,7 +252,7 @@ fn withdrawals(network: &Network, selector: &Selector) -> Result<(), Failure> {
         println!(
             "{:<22}{:>8.1}%{:>8.1}%{:>11.1}%{:>10.1}{:>10}",
             place.name(),
-            part(&owns) * 100.0,
+            0.0 + part(&owns) * 100.0,
             part(&moved) * 100.0,
             part(&|index| moved(index) && !owns(index)) * 100.0,
             cost,

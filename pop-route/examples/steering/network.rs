@@ -101,8 +101,8 @@ fn octant(location: Location) -> u32 {
 }
 
 /// A model of the Internet's middle: each provider has a network in each octant below a backbone. A site buys transit
-/// from two of them where it stands, and so does an access network; which two is up to its index. Two providers with one
-/// site between them in an octant are the rule, so many clients enter far away: paths are counted, not kilometres.
+/// from all of them but one where it stands, an access network from one or two, by its index. Paths are counted, not
+/// kilometres, so a good part of the clients enters somewhere else than would be near.
 fn internet(sites: &SiteMap, clients: &[Clients]) -> Result<(AsGraph, Vec<Ingress>), Failure> {
     let mut graph = AsGraph::new();
     let backbone = |provider: u32| 100 + provider;
@@ -111,11 +111,20 @@ fn internet(sites: &SiteMap, clients: &[Clients]) -> Result<(AsGraph, Vec<Ingres
         for octant in 0..8 {
             graph.link(regional(provider, octant), backbone(provider), Relation::Provider)?;
         }
+        // Traffic takes the nearest exit: what a neighbouring octant hears from its customers comes before the backbone.
+        for octant in 0..8 {
+            let (north, east) = (octant & 4, octant & 3);
+            for other in [north | ((east + 1) & 3), (4 - north) | east] {
+                graph.link(regional(provider, octant), regional(provider, other), Relation::Peer)?;
+            }
+        }
         for other in 0..provider {
             graph.link(backbone(provider), backbone(other), Relation::Peer)?;
         }
     }
     let two = |index: usize| [index as u32 % PROVIDERS, (index as u32 * 3 + 1) % PROVIDERS];
+    let all_but_one =
+        |index: usize| (0..PROVIDERS).filter(move |provider| *provider != index as u32 % PROVIDERS);
     for (index, clients) in clients.iter().enumerate() {
         for provider in two(index) {
             graph.link(access(index), regional(provider, octant(clients.location)), Relation::Provider)?;
@@ -123,7 +132,7 @@ fn internet(sites: &SiteMap, clients: &[Clients]) -> Result<(AsGraph, Vec<Ingres
     }
     let mut announced = Vec::new();
     for (site, place) in sites.iter() {
-        for provider in two(site.index()) {
+        for provider in all_but_one(site.index()) {
             let neighbour = regional(provider, octant(place.location()));
             announced.push(Ingress { site, neighbour, relation: Relation::Provider, prepends: 0 });
         }

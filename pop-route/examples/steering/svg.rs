@@ -7,7 +7,7 @@ use pop_route::{Location, SiteId, SiteMap};
 const WIDTH: f64 = 1440.0;
 const PANEL: f64 = 640.0;
 const TITLE: f64 = 44.0;
-const LEGEND: f64 = 120.0;
+const LEGEND: f64 = 144.0;
 /// Latitudes shown: people live between them.
 const NORTH: f64 = 78.0;
 const SOUTH: f64 = -58.0;
@@ -20,11 +20,17 @@ pub(crate) struct Panel<'a> {
     pub(crate) shares: &'a dyn Fn(SiteId) -> f64,
 }
 
-/// Well apart in hue, alternating in lightness.
+/// Well apart in hue, alternating in lightness; in the one notation that every viewer knows.
 fn colour(site: SiteId, sites: usize) -> String {
-    let hue = site.index() as f64 * 360.0 / sites as f64;
-    let lightness = if site.index().is_multiple_of(2) { 58 } else { 42 };
-    format!("hsl({hue:.0},72%,{lightness}%)")
+    let hue = site.index() as f64 * 12.0 / sites as f64;
+    let (lightness, saturation) = (if site.index().is_multiple_of(2) { 0.62 } else { 0.46 }, 0.72);
+    let spread = saturation * f64::min(lightness, 1.0 - lightness);
+    let channel = |offset: f64| {
+        let turned = (offset + hue) % 12.0;
+        let level = lightness - spread * f64::min(turned - 3.0, 9.0 - turned).clamp(-1.0, 1.0);
+        (level * 255.0).round() as u8
+    };
+    format!("#{:02x}{:02x}{:02x}", channel(0.0), channel(8.0), channel(4.0))
 }
 
 fn position(location: Location) -> (f64, f64) {
@@ -112,21 +118,19 @@ fn marks(svg: &mut String, sites: &SiteMap, panel: &Panel<'_>) {
             );
             let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#ffffff\"/>");
         }
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"13\" fill=\"#ffffff\" stroke=\"#10151f\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
-            x + 10.0,
-            y - 10.0,
-            place.name()
-        );
+        // The outline first: not every viewer knows how to paint it below the letters.
+        for paint in ["fill=\"none\" stroke=\"#10151f\" stroke-width=\"4\"", "fill=\"#ffffff\""] {
+            let (x, y, name) = (x + 10.0, y - 10.0, place.name());
+            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"13\" {paint}>{name}</text>");
+        }
     }
 }
 
 fn legend(svg: &mut String, sites: &SiteMap, panels: &[Panel<'_>], top: f64) {
-    let columns = 5;
+    let columns = 4;
     for (site, place) in sites.iter() {
         let (column, row) = (site.index() % columns, site.index() / columns);
-        let (x, y) = (24.0 + column as f64 * 282.0, top + 28.0 + row as f64 * 30.0);
+        let (x, y) = (24.0 + column as f64 * 352.0, top + 28.0 + row as f64 * 30.0);
         let _ = writeln!(
             svg,
             "<circle cx=\"{x}\" cy=\"{}\" r=\"7\" fill=\"{}\"/>",

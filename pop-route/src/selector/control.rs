@@ -54,8 +54,6 @@ pub(super) struct Class {
     ranking: Ranking,
     /// Where its clients go after spilling, parts adding up to one.
     parts: Vec<(SiteId, f64)>,
-    /// It has left anycast for a proven gain.
-    left: bool,
     evaluated: Timestamp,
     decision: u32,
     stale: bool,
@@ -247,8 +245,7 @@ impl Control {
             }
             let facts = &self.facts[class.facts as usize];
             let candidates = candidates(self, facts, class.measured);
-            class.ranking = rank(self, facts, &candidates, class.left);
-            class.left = !class.ranking.anycast && !facts.catchment.is_empty();
+            class.ranking = rank(self, facts, &candidates, class.ranking.left);
             class.evaluated = self.now;
         }
         self.classes = classes;
@@ -418,7 +415,6 @@ impl Class {
             demand: 0.0,
             ranking: Ranking::default(),
             parts: Vec::new(),
-            left: false,
             evaluated: Timestamp::ZERO,
             decision: u32::MAX,
             stale: true,
@@ -431,7 +427,7 @@ impl Class {
     }
 
     pub(super) fn has_left_anycast(&self) -> bool {
-        self.left
+        self.ranking.left
     }
 
     pub(super) fn parts(&self) -> &[(SiteId, f64)] {

@@ -39,13 +39,24 @@ pub struct AnycastRule {
     pub gain: Duration,
     /// The proven gain below which they come back; less than `gain`, so that nobody swings.
     pub keep: Duration,
+    /// They leave as well when some of them, `tail_part` or more, are caught where they are proven to lose this much: a mean
+    /// hides the few who go around the world. They come back below half of it.
+    pub tail: Duration,
+    /// See `tail`: the part of the clients that a catching site must have to count.
+    pub tail_part: f64,
     /// Standard errors that the proof allows for: 2 for some 97.5 % one-sided confidence.
     pub sigmas: f64,
 }
 
 impl Default for AnycastRule {
     fn default() -> Self {
-        Self { gain: Duration::from_millis(10), keep: Duration::from_millis(5), sigmas: 2.0 }
+        Self {
+            gain: Duration::from_millis(10),
+            keep: Duration::from_millis(5),
+            tail: Duration::from_millis(25),
+            tail_part: 0.005,
+            sigmas: 2.0,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Lowest round trip first; where BGP is known to catch the clients, anycast stays in front until a gain is proven;
 //! neighbours within the band share by weight; and if no site is well, those that are not, marked as panic.
 
+use core::time::Duration;
+
 use super::candidates::{Candidate, Fate};
 use super::policy::AnycastRule;
 use super::snapshot::Reason;
@@ -25,6 +27,8 @@ pub(super) struct Ranking {
     pub(super) reason: Option<Reason>,
     /// Clients should use the anycast address; the first site is the one that most likely catches them.
     pub(super) anycast: bool,
+    /// It is proven that another site is better than anycast, if that is well.
+    pub(super) left: bool,
     /// How clients are split, parts adding up to one; empty where all go to the first.
     pub(super) shares: Vec<(SiteId, f64)>,
 }
@@ -33,6 +37,8 @@ pub(super) struct Ranking {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AnycastGain {
+    /// The best site if all were well.
+    pub best: SiteId,
     /// The round trip over anycast, in milliseconds: that of the catching sites, weighted by their parts.
     pub anycast_millis: f64,
     /// The gain of the best site over it, in milliseconds.
@@ -89,12 +95,23 @@ pub(super) fn rank(control: &Control, facts: &ClientFacts, candidates: &[Candida
         best if best.millis.is_finite() => Reason::Distance,
         _ => Reason::Unknown,
     });
-    let gain = if panic { None } else { anycast_gain(&control.policy.anycast, facts, candidates, left) };
-    match gain {
-        Some(gain) if !gain.leaves => stay_on_anycast(&mut ranking, facts, candidates),
-        _ => ranking.shares = band_shares(&control.policy, control, &ranking.sites),
+    let gain = anycast_gain(&control.policy.anycast, facts, candidates, left);
+    ranking.left = gain.is_some_and(|gain| gain.leaves);
+    if gain.is_some_and(|gain| !panic && stays(&gain, &ranking, facts, candidates)) {
+        stay_on_anycast(&mut ranking, facts, candidates);
+    } else {
+        ranking.shares = band_shares(&control.policy, control, &ranking.sites);
     }
     ranking
+}
+
+/// Whether clients use anycast now: somebody must announce, and either nothing is proven to be better, or what is better
+/// is away and the next best site is not.
+fn stays(gain: &AnycastGain, ranking: &Ranking, facts: &ClientFacts, candidates: &[Candidate]) -> bool {
+    let announced = announced(facts, candidates);
+    let millis: f64 = announced.iter().map(|(candidate, part)| part * candidate.millis).sum();
+    let stands_in = ranking.sites.first().is_some_and(|&(site, best)| site != gain.best && millis <= best);
+    !announced.is_empty() && (!gain.leaves || stands_in)
 }
 
 /// The catching sites that announce now, parts scaled to add up to one. Empty where anycast cannot be used: nothing
@@ -116,31 +133,54 @@ fn announced<'a>(facts: &ClientFacts, candidates: &'a [Candidate]) -> Vec<(&'a C
     announced
 }
 
-/// What leaving anycast would gain; `None` where there is no anycast to leave.
+/// What leaving anycast would gain if all sites were well; `None` where there is no anycast to leave. Outages do not count:
+/// a site that goes moves only its own clients, and finds them again when it comes back.
 pub(super) fn anycast_gain(
     rule: &AnycastRule,
     facts: &ClientFacts,
     candidates: &[Candidate],
     left: bool,
 ) -> Option<AnycastGain> {
-    let announced = announced(facts, candidates);
-    let eligible = candidates.iter().filter(|candidate| candidate.fate == Fate::Eligible);
-    let best = eligible.min_by(|one, other| one.millis.total_cmp(&other.millis))?;
-    if announced.is_empty() {
+    let serves = |candidate: &&Candidate| !matches!(candidate.fate, Fate::FencedOut | Fate::AdminDown);
+    let best = candidates
+        .iter()
+        .filter(serves)
+        .min_by(|one, other| one.millis.total_cmp(&other.millis).then(one.site.cmp(&other.site)))?;
+    let caught: Vec<(&Candidate, f64)> = facts
+        .catchment
+        .iter()
+        .filter_map(|&(site, part)| Some((candidates.get(site.index())?, part)))
+        .filter(|(candidate, _)| candidate.fate != Fate::AdminDown)
+        .collect();
+    if caught.is_empty() || caught.iter().any(|(candidate, _)| candidate.fate == Fate::FencedOut) {
         return None;
     }
-    let (mut millis, mut variance, mut measured) = (0.0, 0.0, best.measured);
-    for (candidate, part) in announced {
+    let sum: f64 = caught.iter().map(|(_, part)| part).sum();
+    let (mut millis, mut variance, mut measured, mut tail) = (0.0, 0.0, best.measured, f64::NEG_INFINITY);
+    for (candidate, part) in caught {
+        let part = part / sum;
         millis += part * candidate.millis;
         variance += (part * candidate.error_millis).powi(2);
         measured &= candidate.measured;
+        if part >= rule.tail_part && candidate.measured {
+            let error = candidate.error_millis.hypot(best.error_millis);
+            tail = tail.max(candidate.millis - best.millis - rule.sigmas * error);
+        }
     }
     let gain = millis - best.millis;
     let error = (variance + best.error_millis.powi(2)).sqrt();
     let proven = measured.then_some(gain - rule.sigmas * error);
-    let enough = if left { rule.keep } else { rule.gain }.as_secs_f64() * 1e3;
-    let leaves = proven.is_some_and(|proven| proven >= enough);
-    Some(AnycastGain { anycast_millis: millis, gain_millis: gain, proven_millis: proven, leaves })
+    let (enough, enough_of_tail) = if left { (rule.keep, rule.tail / 2) } else { (rule.gain, rule.tail) };
+    let reaches = |proven: f64, enough: Duration| proven >= enough.as_secs_f64() * 1e3;
+    let leaves = proven.is_some_and(|proven| reaches(proven, enough))
+        || (best.measured && reaches(tail, enough_of_tail));
+    Some(AnycastGain {
+        best: best.site,
+        anycast_millis: millis,
+        gain_millis: gain,
+        proven_millis: proven,
+        leaves,
+    })
 }
 
 /// Puts the catching sites in front, the likeliest first.

@@ -33,7 +33,18 @@ fn rows(name: &str) -> Vec<Vec<String>> {
     } else {
         std::fs::read_to_string(path).expect("the table is there")
     };
-    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    // Names with a comma stand in quotes; what is wanted of a row stands behind or before them.
+    text.lines().skip(1).map(|line| unquoted(line).split(',').map(str::to_owned).collect()).collect()
+}
+
+/// A row without the commas inside of quotes.
+fn unquoted(line: &str) -> String {
+    let mut quoted = false;
+    let keeps = |letter: &char| {
+        quoted ^= *letter == '"';
+        *letter != '"' && !(quoted && *letter == ',')
+    };
+    line.chars().filter(keeps).collect()
 }
 
 fn place(latitude: &str, longitude: &str) -> Option<Location> {
