@@ -1,7 +1,7 @@
 //! A caching forwarder for one's own clients.
 //!
 //! ```text
-//! cargo run --release -p pop-dns --features tokio --example forward -- --listen 127.0.0.1:5301 --upstream 192.0.2.53 --allow 127.0.0.0/8
+//! cargo run --release -p pop-dns --features tokio,tls --example forward -- --listen 127.0.0.1:5301 --upstream 192.0.2.53 --allow 127.0.0.0/8
 //! dig @127.0.0.1 -p 5301 www.example.org
 //! ```
 
@@ -14,6 +14,11 @@ use std::sync::Arc;
 use clap::Parser;
 use pop_dns::forward::{Action, Forwarder, Lists};
 use pop_dns::server::{Counters, Server};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Where to serve TLS, and how.
+type Tls = (SocketAddr, Arc<rustls::ServerConfig>);
 
 /// Cannot bind.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -53,6 +58,15 @@ struct Arguments {
     /// Tell upstreams so many bits of a client's address, for IPv4 and IPv6.
     #[arg(long, env = "POP_SUBNET", value_name = "BITS,BITS", value_delimiter = ',', num_args = 2)]
     subnet: Option<Vec<u8>>,
+    /// The address to serve DNS over TLS on, with certificate and key.
+    #[arg(long, env = "POP_TLS", value_name = "ADDR", requires_all = ["tls_cert", "tls_key"])]
+    tls: Option<SocketAddr>,
+    /// The certificate and what leads to its root, in PEM.
+    #[arg(long, env = "POP_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, env = "POP_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Threads that serve UDP on each address.
     #[arg(long, env = "POP_WORKERS", value_name = "N", default_value = "1")]
     workers: NonZeroUsize,
@@ -79,8 +93,9 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(async {
-        match forwarder(&arguments) {
-            Ok(forwarder) => serve(&arguments, forwarder).await,
+        let built = forwarder(&arguments).and_then(|forwarder| Ok((forwarder, tls(&arguments)?)));
+        match built {
+            Ok((forwarder, tls)) => serve(&arguments, forwarder, tls).await,
             Err(error) => {
                 eprintln!("forward: {error}");
                 ExitCode::from(EXIT_CONFIG)
@@ -99,6 +114,30 @@ fn forwarder(arguments: &Arguments) -> Result<Forwarder, Box<dyn std::error::Err
     Ok(arguments.allow.iter().fold(builder, |builder, &block| builder.allow(block)).build()?)
 }
 
+/// Where to serve TLS, and how.
+fn tls(arguments: &Arguments) -> Result<Option<Tls>, Box<dyn std::error::Error>> {
+    let (Some(address), Some(certificate), Some(key)) =
+        (arguments.tls, &arguments.tls_cert, &arguments.tls_key)
+    else {
+        return Ok(None);
+    };
+    let failed = |file: &PathBuf| {
+        let file = file.display().to_string();
+        move |error: pem::Error| format!("{file}: {error}")
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(|found| found.collect::<Result<Vec<_>, _>>())
+        .map_err(failed(certificate))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"dot".to_vec()];
+    Ok(Some((address, Arc::new(config))))
+}
+
 fn lists(arguments: &Arguments) -> Result<Lists, String> {
     let mut lists = Lists::default();
     for file in &arguments.block {
@@ -109,12 +148,18 @@ fn lists(arguments: &Arguments) -> Result<Lists, String> {
     Ok(lists)
 }
 
-async fn serve(arguments: &Arguments, forwarder: Forwarder) -> ExitCode {
+async fn serve(arguments: &Arguments, forwarder: Forwarder, mut tls: Option<Tls>) -> ExitCode {
     let counters = Arc::new(Counters::default());
     let (stop, stopped) = tokio::sync::watch::channel(());
     let mut running = tokio::task::JoinSet::new();
     for &address in &arguments.listen {
-        let server = match Server::bind(address).await.and_then(|server| server.workers(arguments.workers)) {
+        let mut bound = Server::bind(address).await.and_then(|server| server.workers(arguments.workers));
+        if let Some((address, config)) = tls.take()
+            && let Ok(server) = bound
+        {
+            bound = server.tls(address, config).await;
+        }
+        let server = match bound {
             Ok(server) => server,
             Err(error) => {
                 let cause =

@@ -15,6 +15,8 @@ mod builder;
 pub mod client;
 #[cfg(feature = "dnssec")]
 pub mod dnssec;
+#[cfg(feature = "doh")]
+pub mod doh;
 mod edns;
 mod error;
 #[cfg(feature = "tokio")]

@@ -240,6 +240,25 @@ impl Client {
     }
 }
 
+/// Judges `octets` as the answer to a fixed query: whatever they are, without a panic, and never as an answer that
+/// cannot be walked to its end.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_answer(octets: &[u8]) {
+    let random = Random::new();
+    let request = Request::new("www.example.org".parse().expect("a name"), crate::RecordType::A);
+    let cookies = Cookies { client: [7; 8], server: None };
+    for path in [Path::Datagram, Path::Stream] {
+        let mut exchange = Exchange::new(&request, Some(cookies), path, &random).expect("it can be written");
+        exchange.set_id(octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)));
+        if exchange.judge(octets) == Verdict::Answer {
+            let _ = exchange.server_cookie(octets);
+            let mut octets = octets.to_vec();
+            exchange.restore(&request, &mut octets);
+            Message::parse(&octets).and_then(|message| message.check()).expect("it was checked");
+        }
+    }
+}
+
 /// What happened while an answer was awaited, over all attempts at a query.
 #[derive(Debug, Default)]
 pub(crate) struct Suspicion {

@@ -122,7 +122,7 @@ impl Entry {
         }
         // The name has the octets it had when this was stored, but for the case of its letters.
         answer[HEADER_OCTETS..HEADER_OCTETS + question.len()].copy_from_slice(question);
-        extras.append(query, rcode, answer);
+        extras.append(query, rcode, transport, answer);
         rcode
     }
 }

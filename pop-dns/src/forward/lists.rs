@@ -1,6 +1,6 @@
 //! Names that are answered here: blocked, allowed in spite of a block, or with records of our own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use ahash::RandomState;
@@ -65,6 +65,10 @@ pub enum Reach {
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
     rules: HashMap<Box<[u8]>, Rule, RandomState>,
+    /// The last labels of all names that have rules: one look tells most other names from them.
+    tops: HashSet<Box<[u8]>, RandomState>,
+    /// The root has a rule, so that no name can be told from those that are listed.
+    rooted: bool,
     /// Labels of the longest name that has a rule.
     labels_max: usize,
 }
@@ -80,6 +84,8 @@ impl Lists {
     pub fn insert(&mut self, name: &NameBuf, reach: Reach, action: Action) {
         let lower = name.to_lower();
         self.labels_max = self.labels_max.max(lower.labels().count());
+        self.tops.insert(top(lower.as_wire()).into());
+        self.rooted |= lower.as_wire().len() == 1;
         let rule = self.rules.entry(lower.as_wire().into()).or_default();
         if reach != Reach::Name {
             rule.below = Some(action.clone());
@@ -132,7 +138,7 @@ impl Lists {
 
     /// The same for lower-case wire format.
     pub(super) fn action_for(&self, lower: &[u8]) -> Option<&Action> {
-        if self.rules.is_empty() {
+        if self.rules.is_empty() || !self.rooted && !self.tops.contains(top(lower)) {
             return None;
         }
         if let Some(action) = self.rules.get(lower).and_then(|rule| rule.here.as_ref()) {
@@ -150,6 +156,16 @@ impl Lists {
         }
         None
     }
+}
+
+/// The last label of a name with the root behind it; the root alone of the root.
+fn top(mut wire: &[u8]) -> &[u8] {
+    while let Some((&length, rest)) = wire.split_first()
+        && let Some(next) = rest.get(usize::from(length)..).filter(|next| next.len() > 1)
+    {
+        wire = next;
+    }
+    wire
 }
 
 fn labels(mut wire: &[u8]) -> usize {

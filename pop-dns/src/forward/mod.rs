@@ -9,6 +9,8 @@ mod core;
 mod entry;
 mod failures;
 mod flight;
+#[cfg(fuzzing)]
+mod fuzz;
 mod key;
 mod lists;
 mod reply;
@@ -29,6 +31,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::builder::{ForwarderBuilder, ForwarderError, UPSTREAMS_MAX};
 pub use self::core::Strangers;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use self::fuzz::fuzz_answer;
 pub use self::lists::{Action, Lists, Reach};
 pub use self::stats::{ForwarderStats, UpstreamStats};
 

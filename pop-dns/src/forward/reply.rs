@@ -8,6 +8,9 @@ use crate::{
     RawRData, Rcode, RecordType, Section, Transport, UDP_PAYLOAD_OCTETS, option,
 };
 
+/// Octets that an answer is padded to a multiple of.
+const PADDING_BLOCK_OCTETS: usize = 468;
+
 /// Extended errors (RFC 8914).
 pub(super) mod extended {
     pub(crate) const STALE_ANSWER: u16 = 3;
@@ -51,9 +54,22 @@ impl Extras {
         self.with(query, |edns| edns.octets()).unwrap_or(0)
     }
 
-    /// Appends the OPT record to a message that ends with its authority section.
-    pub(super) fn append(&self, query: &Query<'_>, rcode: Rcode, answer: &mut Vec<u8>) {
-        let appended = self.with(query, |edns| append(edns, rcode, answer));
+    /// Appends the OPT record to a message that ends with its authority section; padded if the query was, on the ways
+    /// where that hides anything (RFC 8467 §4.1).
+    pub(super) fn append(&self, query: &Query<'_>, rcode: Rcode, transport: Transport, answer: &mut Vec<u8>) {
+        let hidden = matches!(transport, Transport::Tls | Transport::Https);
+        let padded = hidden && query.edns.is_some_and(|edns| edns.option(option::PADDING).is_some());
+        let appended = self.with(query, |edns| {
+            let octets = answer.len() + edns.octets() + 4;
+            let missing = octets.next_multiple_of(PADDING_BLOCK_OCTETS) - octets;
+            if !padded || octets + missing > usize::from(u16::MAX) {
+                return append(edns, rcode, answer);
+            }
+            let padding = [0; PADDING_BLOCK_OCTETS];
+            let padding = (option::PADDING, &padding[..missing]);
+            let options: Vec<_> = edns.options.iter().copied().chain([padding]).collect();
+            append(&EdnsParts { options: &options, ..*edns }, rcode, answer);
+        });
         answer[11] = u8::from(appended.is_some());
     }
 }
@@ -126,6 +142,6 @@ pub(super) fn own<'a>(
         }
     }
     let mut octets = builder.finish();
-    extras.append(query, rcode, &mut octets);
+    extras.append(query, rcode, transport, &mut octets);
     *answer = octets;
 }

@@ -18,8 +18,10 @@ use crate::{Frame, Outcome, Rcode, Transport, first_frame, frame_length};
 pub const IDLE: Duration = Duration::from_secs(10);
 /// Answers that one connection may be waiting for; until one of them is sent, nothing more is read from it.
 pub const PIPELINED_MAX: usize = 128;
-/// Octets read at a time, and all that an idle connection keeps.
-const READ_OCTETS: usize = 512;
+/// Octets for which there is room while a connection idles: a query and no more.
+const IDLE_OCTETS: usize = 128;
+/// Octets for which there is room once that was not enough.
+const READ_OCTETS: usize = 4096;
 /// Octets of an answer of many messages that are gathered before they are written.
 const WRITE_OCTETS: usize = 1 << 16;
 
@@ -91,7 +93,8 @@ where
 
 /// Appends what is there to `buffer`. Nothing is lost if this is dropped before it is done.
 async fn read_some(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
-    buffer.reserve(READ_OCTETS);
+    // Whoever sends more than a query at a time is read faster.
+    buffer.reserve(if buffer.is_empty() { IDLE_OCTETS } else { READ_OCTETS });
     stream.read_buf(buffer).await
 }
 
@@ -121,7 +124,7 @@ enum Progress {
 /// What one connection holds. All of it is empty while the client is idle.
 #[derive(Default)]
 struct Connection {
-    /// Octets that are not yet whole messages: at most one message and a read.
+    /// Octets that are not yet whole messages: at most one message and a read. Its memory goes when it is empty.
     buffer: Vec<u8>,
     /// Framed answers to send.
     out: Vec<u8>,
@@ -175,8 +178,10 @@ fn append(out: &mut Vec<u8>, answer: &[u8]) -> io::Result<()> {
 }
 
 /// Serves `stream` within `lifetime`, however it ends: reset, deadline, garbage; nobody else notices.
-pub(super) async fn serve_for<S, H>(
-    lifetime: Duration,
+/// `place` is kept for as long. One function and not a wrapper around another future: a future that is handed to an
+/// async function is held twice.
+pub(super) async fn serve_for<P, S, H>(
+    (place, lifetime): (P, Duration),
     stream: S,
     handler: Arc<H>,
     counters: Arc<Counters>,
@@ -189,4 +194,5 @@ pub(super) async fn serve_for<S, H>(
 {
     let serving = Serving { handler: &*handler, counters: &counters, started, client, transport };
     let _ = timeout(lifetime, serve(stream, serving, &mut stopped)).await;
+    drop(place);
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+#[cfg(feature = "tls")]
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -64,39 +66,49 @@ pub(super) async fn serve<H: Handler>(
             continue;
         };
         let (handler, counters, stopped) = (Arc::clone(&handler), Arc::clone(&counters), stopped.clone());
-        let layer = layer.clone();
-        connections.spawn(async move {
-            let _place = place;
-            connection(stream, peer.ip(), layer, handler, counters, started, stopped).await;
-        });
+        let _ = stream.set_nodelay(true);
+        // Two tasks of two kinds, so that a plain connection does not pay for the state of TLS.
+        match &layer {
+            Layer::Plain => {
+                let who = (peer.ip(), Transport::Tcp);
+                connections.spawn(stream::serve_for(
+                    (place, LIFETIME),
+                    stream,
+                    handler,
+                    counters,
+                    started,
+                    who,
+                    stopped,
+                ));
+            }
+            #[cfg(feature = "tls")]
+            Layer::Tls(acceptor) => {
+                let acceptor = acceptor.clone();
+                let who = (peer.ip(), Transport::Tls);
+                connections
+                    .spawn(inside_tls(place, stream, who, acceptor, handler, counters, started, stopped));
+            }
+        }
     }
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection for its lifetime.
-async fn connection<H: Handler>(
+/// Serves one connection inside TLS for its lifetime.
+#[cfg(feature = "tls")]
+#[expect(clippy::too_many_arguments, reason = "all of them go on to the stream")]
+async fn inside_tls<H: Handler>(
+    place: Place,
     stream: TcpStream,
-    client: IpAddr,
-    layer: Layer,
+    who: (IpAddr, Transport),
+    acceptor: tokio_rustls::TlsAcceptor,
     handler: Arc<H>,
     counters: Arc<Counters>,
     started: Clock,
     stopped: watch::Receiver<()>,
 ) {
-    let _ = stream.set_nodelay(true);
-    match layer {
-        Layer::Plain => {
-            let who = (client, Transport::Tcp);
-            stream::serve_for(LIFETIME, stream, handler, counters, started, who, stopped).await;
-        }
-        #[cfg(feature = "tls")]
-        Layer::Tls(acceptor) => {
-            let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
-            let Ok(Ok(stream)) = handshake else { return };
-            let who = (client, Transport::Tls);
-            stream::serve_for(LIFETIME, stream, handler, counters, started, who, stopped).await;
-        }
-    }
+    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+    let Ok(Ok(stream)) = handshake else { return };
+    stream::serve_for((place, LIFETIME), stream, handler, counters, started, who, stopped).await;
 }
 
 /// A place among the connections of a prefix, given back when dropped.
