@@ -138,6 +138,7 @@ def knot_is_our_primary(processes, folder):
     primary, ours = 5394, 5395
     place = folder / "knot"
     place.mkdir()
+    (place / "db").mkdir()
     file = place / "example.org.zone"
     zone(file, 1, range(HOSTS))
     conf = place / "knot.conf"
@@ -166,6 +167,7 @@ zone:
     file: "{file}"
     zonefile-load: difference
     journal-content: changes
+    zonefile-sync: -1
     notify: ours
     acl: transfers
 """)
