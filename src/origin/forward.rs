@@ -40,11 +40,17 @@ static SCRUBBED: [HeaderName; 22] = [
 
 /// Makes a client's fields ours: nothing of the hop, nothing scrubbed, `Via`, and who asked.
 pub(super) fn to_origin(headers: &mut HeaderMap, version: Version, pop: &str, host: &str, trail: &Trail) {
+    let takes_trailers = takes_trailers(headers);
     remove_hop_by_hop(headers);
     for name in &SCRUBBED {
         headers.remove(name);
     }
     headers.remove(TE);
+    if takes_trailers {
+        // Of this hop, and said anew for the next (RFC 9110 §10.1.4).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
     append_via(headers, version, pop);
     let scheme = if trail.is_tls() { "https" } else { "http" };
     headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(scheme));
@@ -55,6 +61,12 @@ pub(super) fn to_origin(headers: &mut HeaderMap, version: Version, pop: &str, ho
     if let Ok(value) = HeaderValue::try_from(forwarded(client, host, scheme)) {
         headers.insert(FORWARDED, value);
     }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut codings =
+        headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// RFC 7239 §4.
