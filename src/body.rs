@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ type Boxed = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
 pub(crate) struct RequestBody {
     source: Source,
     pace: Option<Box<Pace>>,
+    /// Octets that were taken, for whoever waits on the other side.
+    progress: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Default)]
@@ -44,7 +48,7 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::default();
         }
-        Self { source: Source::Wire(body), pace: Some(Box::new(Pace::new(rate))) }
+        Self { source: Source::Wire(body), pace: Some(Box::new(Pace::new(rate))), progress: None }
     }
 
     /// A body of somebody else's server.
@@ -56,7 +60,12 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::default();
         }
-        Self { source: Source::Any(Box::pin(Mapped { body: Box::pin(body) })), pace: None }
+        Self { source: Source::Any(Box::pin(Mapped { body: Box::pin(body) })), pace: None, progress: None }
+    }
+
+    /// Counts from now on the octets that are taken.
+    pub(crate) fn watch(&mut self) -> Arc<AtomicU64> {
+        Arc::clone(self.progress.get_or_insert_default())
     }
 
     /// Whether there is nothing to send, so that the request can be sent again.
@@ -79,6 +88,10 @@ impl HttpBody for RequestBody {
             Source::Wire(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Source::Any(body) => body.as_mut().poll_frame(context),
         };
+        if let (Some(progress), Poll::Ready(Some(Ok(frame)))) = (&this.progress, &polled) {
+            let octets = frame.data_ref().map_or(0, Bytes::len);
+            progress.fetch_add(octets as u64, Ordering::Relaxed);
+        }
         let Some(pace) = &mut this.pace else { return polled };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => pace.received(frame.data_ref().map_or(0, Bytes::len)),

@@ -157,6 +157,8 @@ impl Seat {
 
 /// A connection from a client.
 pub(crate) struct Connection {
+    /// The name of the PoP it came to.
+    pub(crate) pop: Arc<str>,
     pub(crate) peer: SocketAddr,
     pub(crate) is_tls: bool,
     /// The name the client asked for in its TLS hello, in lower case.

@@ -69,7 +69,7 @@ pub use config::{CertificateError, Certificates};
 #[cfg(feature = "serve")]
 pub use {
     body::{Body, BoxError},
-    config::{Host, Origin, Preset, Settings},
+    config::{Admin, Host, Origin, Preset, Settings},
     exchange::{Denial, Gate, Permit, RequestHead, Seat, Trail, Verdict},
     monitor::Counts,
     pop::{Addresses, Answering, BuildError, Handle, Pop, PopBuilder, PopService, RunError},

@@ -79,6 +79,8 @@ pub struct Listen {
     pub dns: Vec<SocketAddr>,
     /// Metrics, health, purge: loopback only.
     pub admin: Option<SocketAddr>,
+    /// The token that the admin service asks for, and which lets callers purge and drain.
+    pub admin_token: Option<String>,
 }
 
 /// Certificates: from files, or made for these names.

@@ -1,5 +1,6 @@
 //! What an operator chooses: hosts, origins, limits, deadlines. Plain values, judged when a PoP is built.
 
+mod admin;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(feature = "tls")]
@@ -14,6 +15,7 @@ mod settings;
 #[cfg(feature = "config")]
 mod unit;
 
+pub use admin::Admin;
 #[cfg(feature = "cache")]
 pub use cache::CachePolicy;
 #[cfg(feature = "tls")]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -171,7 +171,8 @@ impl Shared {
         let name = &*member.backend.name;
         let _pending = self.group.begin(index);
         trail.attempt();
-        let body = std::mem::take(&mut message.body);
+        let mut body = std::mem::take(&mut message.body);
+        let progress = (!body.is_empty()).then(|| body.watch());
         let mut request = Request::new(body);
         *request.method_mut() = message.method.clone();
         *request.version_mut() = Version::HTTP_11;
@@ -192,9 +193,9 @@ impl Shared {
             HostField::Name(name) => set_host(request.headers_mut(), name),
         }
         let timeout = self.origin.connect_timeout + self.origin.first_byte_timeout;
-        let answered = tokio::time::timeout(timeout, self.client.request(request)).await;
+        let answered = first_byte(self.client.request(request), timeout, progress.as_deref()).await;
         let response = match answered {
-            Err(_) => return Err(OriginError::new(Failure::FirstByteTimeout, name)),
+            Err(Late) => return Err(OriginError::new(Failure::FirstByteTimeout, name)),
             Ok(Err(error)) => return Err(OriginError::new(classify(&error), name).caused_by(error)),
             Ok(Ok(response)) => response,
         };
@@ -219,6 +220,27 @@ impl Shared {
             (saved >= BUDGET_PER_RETRY).then_some(saved - BUDGET_PER_RETRY)
         });
         took.is_ok()
+    }
+}
+
+/// No answer in time.
+struct Late;
+
+/// Waits for an answer for as long as it may take after the last octet of the request was sent.
+async fn first_byte<T>(
+    answer: impl Future<Output = T>,
+    timeout: std::time::Duration,
+    progress: Option<&AtomicU64>,
+) -> Result<T, Late> {
+    let mut answer = std::pin::pin!(answer);
+    let sent = || progress.map_or(0, |progress| progress.load(Ordering::Relaxed));
+    loop {
+        let before = sent();
+        match tokio::time::timeout(timeout, answer.as_mut()).await {
+            Ok(answer) => return Ok(answer),
+            Err(_) if sent() == before => return Err(Late),
+            Err(_) => {}
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::{BuildError, Pop};
-use crate::config::{Host, Origin, Preset, Settings};
+use crate::config::{Admin, Host, Origin, Preset, Settings};
 use crate::exchange::Gate;
 
 pub(super) type Identify = Arc<dyn Fn(IpAddr, &HeaderMap) -> IpAddr + Send + Sync>;
@@ -36,6 +36,7 @@ pub struct PopBuilder {
     pub(super) gates: Vec<Arc<dyn Gate>>,
     pub(super) identify: Option<Identify>,
     pub(super) shares_ports: bool,
+    pub(super) admin: Option<Admin>,
 }
 
 impl fmt::Debug for PopBuilder {
@@ -83,6 +84,7 @@ impl PopBuilder {
             gates: Vec::new(),
             identify: None,
             shares_ports: false,
+            admin: None,
         }
     }
 
@@ -198,6 +200,13 @@ impl PopBuilder {
         identify: impl Fn(IpAddr, &HeaderMap) -> IpAddr + Send + Sync + 'static,
     ) -> Self {
         self.identify = Some(Arc::new(identify));
+        self
+    }
+
+    /// Serves metrics, health, explanations and, if it is allowed, purges.
+    #[must_use]
+    pub fn admin(mut self, admin: Admin) -> Self {
+        self.admin = Some(admin);
         self
     }
 

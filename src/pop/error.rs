@@ -67,6 +67,11 @@ pub enum BuildError {
         /// What is wrong with them.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An admin service that would be open to strangers.
+    Admin {
+        /// What is missing.
+        expected: &'static str,
+    },
     /// A setting that would refuse everything.
     Setting {
         /// Its name.
@@ -102,6 +107,7 @@ impl fmt::Display for BuildError {
             Self::Geo { name, expected } => write!(formatter, "geo {name:?}: expected {expected}"),
             #[cfg(feature = "tls")]
             Self::Tls { field, .. } => formatter.write_str(field),
+            Self::Admin { expected } => write!(formatter, "admin: expected {expected}"),
             Self::Setting { field, expected } => write!(formatter, "{field}: expected {expected}"),
         }
     }

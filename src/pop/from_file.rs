@@ -11,8 +11,8 @@ use pop_ratelimit::{Access, AccessList, Quota};
 
 use super::{Pop, PopBuilder};
 use crate::config::{
-    Block, CachePolicy, CacheSection, ConditionSection, File, FileError, GuardSection, Host, HostSection,
-    Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
+    Admin, Block, CachePolicy, CacheSection, ConditionSection, File, FileError, GuardSection, Host,
+    HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
 };
 use crate::guard::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, Guard, TrustedProxies};
 use crate::rules::{Action, Condition, Pattern, Rule, Rules};
@@ -50,6 +50,13 @@ fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
     pop = file.listen.http.iter().fold(pop, |pop, &address| pop.http(address));
     pop = https(pop, file, directory)?;
     pop = dns(pop, file, directory)?;
+    if let Some(address) = file.listen.admin {
+        let admin = Admin::new(address);
+        pop = pop.admin(match &file.listen.admin_token {
+            Some(token) => admin.token(token).allow_changes(),
+            None => admin,
+        });
+    }
     if let Some(policy) = cache(&file.cache).map_err(at("cache"))? {
         pop = pop.cache(policy);
     }

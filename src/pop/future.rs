@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
@@ -17,6 +17,7 @@ use pop_cache::http::{CacheFuture, CacheStatus, FetchError};
 
 use super::plane::SiteService;
 use crate::body::{Body, OriginBody, RequestBody};
+use crate::config::Settings;
 use crate::exchange::{Denial, Source, Tail, Trail, chain};
 use crate::origin::{Failure, OriginError};
 
@@ -39,9 +40,9 @@ type OriginFuture = Pin<Box<dyn Future<Output = Result<Response<OriginBody>, Ori
 /// What is needed when the answer is there.
 struct Pending {
     tail: Tail,
-    trail: Trail,
+    /// There is none where the answer was at hand.
+    trail: Option<Trail>,
     shows_timing: bool,
-    pop: Arc<str>,
 }
 
 impl std::fmt::Debug for Answering {
@@ -91,20 +92,35 @@ impl Future for Answering {
     }
 }
 
-/// Hands a request to its site.
+/// Hands a request to its site. A trail is laid only where the request goes further than the cache.
 pub(super) fn answer(
-    service: SiteService,
-    request: Request<RequestBody>,
-    tail: Tail,
-    trail: Trail,
-    shows_timing: bool,
-    pop: &Arc<str>,
+    service: &SiteService,
+    mut request: Request<RequestBody>,
+    mut tail: Tail,
+    client: IpAddr,
+    settings: &Settings,
 ) -> Answering {
-    let pending = Some(Pending { tail, trail, shows_timing, pop: Arc::clone(pop) });
+    let mut trail = None;
+    let mut lay = |request: &mut Request<RequestBody>| {
+        let laid = Trail::new(client, tail.connection.is_tls, tail.started);
+        if let Some(line) = &mut tail.line {
+            line.trail = Some(laid.clone());
+        }
+        request.extensions_mut().insert(laid.clone());
+        trail = Some(laid);
+    };
+    let shows_timing = settings.server_timing;
     let state = match service {
         #[cfg(feature = "cache")]
-        SiteService::Cached(mut service) => State::Cached(service.call(request), pending),
-        SiteService::Plain(mut service) => State::Origin(service.call(request), pending),
+        SiteService::Cached(service) => {
+            let future = service.call_with(request, lay);
+            State::Cached(future, Some(Pending { tail, trail, shows_timing }))
+        }
+        SiteService::Plain(service) => {
+            lay(&mut request);
+            let future = service.clone().call(request);
+            State::Origin(future, Some(Pending { tail, trail, shows_timing }))
+        }
     };
     Answering { state }
 }
@@ -141,7 +157,7 @@ impl Pending {
 
     /// `Server-Timing`: how long the origin took, where it was asked.
     fn timing(&self) -> Option<HeaderValue> {
-        let origin = self.trail.origin_first_byte()?;
+        let origin = self.trail.as_ref()?.origin_first_byte()?;
         HeaderValue::try_from(format!("origin;dur={:.1}", origin.as_secs_f64() * 1e3)).ok()
     }
 
@@ -169,7 +185,7 @@ impl Pending {
         let mut response = own(status, detail);
         let mut value = String::with_capacity(64);
         // A String takes everything.
-        let _ = write!(value, "{}; fwd=miss; detail={detail}", self.pop);
+        let _ = write!(value, "{}; fwd=miss; detail={detail}", self.tail.connection.pop);
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert("cache-status", value);
         }

@@ -16,6 +16,8 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
     /// For HTTPS.
     pub https: Vec<SocketAddr>,
+    /// For the admin service.
+    pub admin: Option<SocketAddr>,
     /// For DNS.
     #[cfg(feature = "dns")]
     pub dns: Vec<SocketAddr>,

@@ -1,5 +1,6 @@
 //! The PoP: what the rooms are put together to.
 
+mod admin;
 mod builder;
 mod error;
 #[cfg(feature = "config")]

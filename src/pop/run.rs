@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
+use super::admin::{AdminEdge, Uncounted};
 use super::builder::Identify;
 use super::handle::{Addresses, Handle};
 use super::plane::Plane;
 use super::service::{Edge, PopService};
 use super::{BuildError, PopBuilder, RunError};
-use crate::config::{Preset, Settings};
+use crate::config::{Admin, Preset, Settings};
 use crate::exchange::{Gate, Observer};
 use crate::monitor::Monitor;
 use crate::serve::{self, Bound, Drain, Shared};
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     #[cfg(feature = "route")]
     pub(super) selector: Option<Arc<pop_route::Selector>>,
     shares_ports: bool,
+    admin: Option<Admin>,
     sockets: Mutex<Sockets>,
 }
 
@@ -73,6 +75,7 @@ struct Wanted {
 #[derive(Default)]
 struct Ready {
     http: Vec<Bound>,
+    admin: Option<Bound>,
     #[cfg(feature = "dns")]
     dns: Vec<(pop_dns::server::Server, Option<pop_dns::forward::Forwarder>)>,
 }
@@ -137,6 +140,7 @@ impl Pop {
             #[cfg(feature = "route")]
             selector: spec.selector,
             shares_ports: spec.shares_ports,
+            admin: spec.admin,
             sockets: Mutex::new(sockets),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -200,7 +204,24 @@ impl Pop {
                 ready.dns.push((server, forwarder));
             }
         }
-        let _ = is_first;
+        if let Some(admin) = self.inner.admin.as_ref().filter(|_| is_first) {
+            let address = admin.address;
+            let failed = |source| RunError::Bind { address, purpose: "the admin service", source };
+            let (listener, address) = serve::bind(address, false).map_err(failed)?;
+            #[cfg(feature = "tls")]
+            let tls = match &admin.certificates {
+                Some(certificates) => {
+                    Some(certificates.server_config().map_err(|error| failed(std::io::Error::other(error)))?)
+                }
+                None => None,
+            };
+            ready.admin = Some(Bound {
+                listener,
+                address,
+                #[cfg(feature = "tls")]
+                tls,
+            });
+        }
         let addresses = addresses.get_or_insert_with(|| Addresses::of(&ready)).clone();
         let mut sockets = self.sockets();
         sockets.ready = Some(ready);
@@ -227,6 +248,7 @@ impl Pop {
         let inner = &self.inner;
         let mut tasks = JoinSet::new();
         let shared = Arc::new(Shared::new(
+            &inner.name,
             Arc::clone(&inner.settings),
             Edge(Arc::clone(inner)),
             Arc::clone(&inner.gates),
@@ -252,6 +274,15 @@ impl Pop {
                 }
                 Ok(())
             });
+        }
+        // Its drain never begins: health is told until everything else has ended, and then it is dropped.
+        let mut admin = JoinSet::new();
+        if let (Some(bound), Some(settings)) = (ready.admin, &inner.admin) {
+            let edge = AdminEdge::new(settings.clone(), self.handle());
+            let settings = Arc::new(Settings::preset(Preset::Security));
+            let shared =
+                Shared::new(&inner.name, settings, edge, Arc::from([]), Arc::new(Uncounted), Arc::default());
+            admin.spawn(serve::serve(bound, Arc::new(shared)));
         }
         tokio::select! {
             () = shutdown => inner.drain.begin(),
@@ -281,6 +312,7 @@ impl Addresses {
         Self {
             http: ready.http.iter().filter(|bound| !is_tls(bound)).map(address).collect(),
             https: ready.http.iter().filter(is_tls).map(address).collect(),
+            admin: ready.admin.as_ref().map(address),
             #[cfg(feature = "dns")]
             dns: ready.dns.iter().map(|(server, _)| server.local_addr()).collect(),
         }
@@ -312,6 +344,9 @@ pub(super) fn judge(spec: &PopBuilder) -> Result<(), BuildError> {
     let begins = spec.name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
     if !begins || spec.name.len() > 63 || !spec.name.bytes().all(fits) {
         return Err(BuildError::Name(spec.name.clone()));
+    }
+    if let Some(expected) = spec.admin.as_ref().and_then(Admin::problem) {
+        return Err(BuildError::Admin { expected });
     }
     let settings = &spec.settings;
     let at_least = |field, fine, expected| {

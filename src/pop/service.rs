@@ -19,7 +19,7 @@ use super::future::{Answering, answer, refuse};
 use super::plane::{Plane, Site};
 use crate::body::{Body, BoxError, IngressRate, RequestBody};
 use crate::config::Framing;
-use crate::exchange::{Connection, Denial, RequestHead, Tail, Trail, Verdict};
+use crate::exchange::{Connection, Denial, RequestHead, Tail, Verdict};
 use crate::monitor;
 use crate::serve::{Handler, identity};
 
@@ -42,6 +42,7 @@ impl std::fmt::Debug for PopService {
 impl PopService {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         let connection = Arc::new(Connection {
+            pop: Arc::clone(&inner.name),
             peer: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
             is_tls: false,
             server_name: None,
@@ -113,7 +114,6 @@ impl Inner {
                 return Answering::ready(refuse(denial, tail));
             }
         };
-        let service = site.service.clone();
         if connection.is_tls && parts.uri.scheme().is_none() {
             // The cache keys by the scheme, and only here is it known.
             let uri = absolute(&host, &parts);
@@ -122,14 +122,8 @@ impl Inner {
         } else {
             drop(host);
         }
-        let trail = Trail::new(client, connection.is_tls, tail.started);
-        if let Some(line) = &mut tail.line {
-            line.trail = Some(trail.clone());
-        }
-        parts.extensions.insert(trail.clone());
         let body = content(&mut parts, body);
-        let request = Request::from_parts(parts, body);
-        answer(service, request, tail, trail, self.settings.server_timing, &self.name)
+        answer(&site.service, Request::from_parts(parts, body), tail, client, &self.settings)
     }
 
     /// The site of a request, and the host it asked for; or why it is not answered.

@@ -39,6 +39,7 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 
 /// What all connections share.
 pub(crate) struct Shared<H> {
+    pub(crate) pop: Arc<str>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) handler: H,
     pub(crate) gates: Arc<[Arc<dyn Gate>]>,
@@ -60,6 +61,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 
 impl<H: Handler> Shared<H> {
     pub(crate) fn new(
+        pop: &Arc<str>,
         settings: Arc<Settings>,
         handler: H,
         gates: Arc<[Arc<dyn Gate>]>,
@@ -78,6 +80,7 @@ impl<H: Handler> Shared<H> {
             .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER);
         Self {
+            pop: Arc::clone(pop),
             settings,
             handler,
             gates,
@@ -161,6 +164,7 @@ fn connection<H>(
     shared: &Shared<H>,
 ) -> Arc<Connection> {
     Arc::new(Connection {
+        pop: Arc::clone(&shared.pop),
         peer,
         is_tls,
         server_name,

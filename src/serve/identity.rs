@@ -90,6 +90,12 @@ impl Authority<'_> {
 
 /// Splits and judges an authority: no user, a port of digits, a host of the characters that host names have.
 fn canonical(text: &str) -> Result<Authority<'_>, Denial> {
+    // As clients write it, in one look: letters in lower case, digits, hyphens and dots, and perhaps a port.
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let end = text.bytes().take_while(is_plain).count();
+    if end == text.len() && (1..=253).contains(&end) && !text.ends_with('.') {
+        return Ok(Authority { host: Cow::Borrowed(text), port: "" });
+    }
     let bad = || Denial::new(BAD, "bad-host").closing();
     let (host, port) = match text.rfind(':') {
         Some(colon) if !text[colon..].contains(']') => (&text[..colon], &text[colon + 1..]),

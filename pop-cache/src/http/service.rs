@@ -85,15 +85,35 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> CacheFuture<B2> {
-        let shared = &self.shared;
-        match decide(shared, &request) {
-            Decision::Answer(response) => CacheFuture::ready(response),
-            other => self.call_slowly(request, other),
-        }
+        self.call_with(request, |_| {})
     }
 }
 
 impl<S> CacheService<S> {
+    /// As [`call`](Service::call), but hands the request to `prepare` before it is passed on anywhere. What only the
+    /// inner service reads (who asked, say) is attached there, and costs a plain hit nothing.
+    pub fn call_with<B, B2>(
+        &self,
+        mut request: Request<B>,
+        prepare: impl FnOnce(&mut Request<B>),
+    ) -> CacheFuture<B2>
+    where
+        S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
+        S::Error: Into<BoxError> + Send,
+        S::Future: Send,
+        B: Body + Default + Send + 'static,
+        B2: Body<Data = Bytes> + Send + 'static,
+        B2::Error: Into<BoxError> + Send,
+    {
+        match decide(&self.shared, &request) {
+            Decision::Answer(response) => CacheFuture::ready(response),
+            other => {
+                prepare(&mut request);
+                self.call_slowly(request, other)
+            }
+        }
+    }
+
     /// Everything but a plain hit.
     #[cold]
     fn call_slowly<B, B2>(&self, request: Request<B>, decision: Decision<B2>) -> CacheFuture<B2>

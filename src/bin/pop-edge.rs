@@ -1,0 +1,180 @@
+//! A PoP that runs a configuration file.
+//!
+//! ```text
+//! cargo run --release --features cli --bin pop-edge -- examples/pop-edge.toml
+//! ```
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use pop_edge::config::File;
+use pop_edge::{Pop, PopBuilder, RunError};
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  pop-edge pop-edge.toml
+  pop-edge --check pop-edge.toml
+  RUST_LOG=info,pop_edge::access=info pop-edge --log-format json pop-edge.toml
+
+SIGTERM and SIGINT drain: exchanges under way end, then it does. SIGHUP reads the file anew; one that cannot be used is
+logged, and the running configuration stays.
+
+Exit codes: 0 ended in order, 1 failed, 2 usage, 69 cannot bind, 78 bad configuration.";
+
+#[derive(Debug, Parser)]
+#[command(name = "pop-edge", version, about = "Runs a PoP from a configuration file", after_help = EXAMPLES)]
+struct Flags {
+    /// Configuration file
+    #[arg(value_name = "FILE", env = "POP_CONFIG")]
+    config: PathBuf,
+    /// Judge the configuration, and end
+    #[arg(long)]
+    check: bool,
+    /// Threads that serve; by default as many as there are processors
+    #[arg(long, value_name = "N", env = "POP_WORKERS")]
+    workers: Option<std::num::NonZeroUsize>,
+    /// Format of the log, which goes to standard error; RUST_LOG chooses what is logged
+    #[arg(long, value_name = "FORMAT", env = "POP_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why it ends, and with which code.
+struct Failure {
+    code: u8,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+const FAILED: u8 = 1;
+const CANNOT_BIND: u8 = 69;
+const BAD_CONFIG: u8 = 78;
+
+fn failure(code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    Failure { code, error: error.into() }
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    log_to_stderr(flags.log_format);
+    match run(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            eprintln!("pop-edge: {}", chain(&*error));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,pop_edge::access=off"));
+    let color =
+        std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn builder(path: &Path) -> Result<PopBuilder, Failure> {
+    let file = File::read(path).map_err(|error| failure(BAD_CONFIG, error))?;
+    PopBuilder::from_file(&file, path).map_err(|error| failure(BAD_CONFIG, error))
+}
+
+fn run(flags: &Flags) -> Result<(), Failure> {
+    let workers = match flags.workers {
+        Some(workers) => workers.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let mut builder = builder(&flags.config)?;
+    if workers > 1 {
+        builder = builder.share_ports();
+    }
+    let pop = builder.build().map_err(|error| failure(BAD_CONFIG, error))?;
+    if flags.check {
+        return Ok(());
+    }
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let main = runtime().map_err(|error| failure(FAILED, error))?;
+    // Bound before the other workers start: what cannot be bound is told at once.
+    let addresses = main.block_on(pop.bind()).map_err(cannot_run)?;
+    tracing::info!(?addresses, workers, "serving");
+    let mut threads = Vec::new();
+    for index in 1..workers {
+        let (pop, runtime) = (pop.clone(), runtime().map_err(|error| failure(FAILED, error))?);
+        let work = move || {
+            let result = runtime.block_on(pop.run());
+            // One worker that cannot serve ends all: half a PoP would go unnoticed.
+            pop.handle().drain();
+            result
+        };
+        let thread = std::thread::Builder::new().name(format!("pop-worker-{index}")).spawn(work);
+        threads.push(thread.map_err(|error| failure(FAILED, error))?);
+    }
+    let mut result = main.block_on(async {
+        tokio::select! {
+            result = pop.run_until(terminated()) => result,
+            () = reload_on_hangup(&pop, &flags.config) => Ok(()),
+        }
+    });
+    for thread in threads {
+        result = result.and(thread.join().unwrap_or(Ok(())));
+    }
+    result.map_err(cannot_run)
+}
+
+fn cannot_run(error: RunError) -> Failure {
+    failure(if matches!(error, RunError::Bind { .. }) { CANNOT_BIND } else { FAILED }, error)
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+async fn terminated() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Reads the file anew at each SIGHUP.
+async fn reload_on_hangup(pop: &Pop, path: &Path) {
+    #[cfg(unix)]
+    if let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        while hangups.recv().await.is_some() {
+            let reloaded = builder(path)
+                .map_err(|failure| chain(&*failure.error))
+                .and_then(|builder| pop.handle().reload(builder).map_err(|error| chain(&error)));
+            match reloaded {
+                Ok(()) => tracing::info!("reloaded"),
+                Err(error) => tracing::error!(error, "not reloaded"),
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,86 @@
+//! The admin service: what it tells, and whom it tells nothing.
+#![cfg(all(feature = "serve", feature = "cache", feature = "metrics"))]
+
+mod support;
+
+use pop_edge::{Admin, BuildError, Pop};
+use support::{Answer, Reply, Running, Scripted, ask, cdn, get, loopback, start};
+
+const TOKEN: &str = "sixteen letters!";
+
+async fn started(admin: Admin) -> (Scripted, Running) {
+    let origin = Scripted::start(|_| Reply::ok("Cache-Control: max-age=60\nSurrogate-Key: news", "x")).await;
+    let pop = start(cdn(&origin).admin(admin)).await;
+    (origin, pop)
+}
+
+async fn call(pop: &Running, line: &str, fields: &str) -> Answer {
+    let address = pop.addresses.admin.expect("it listens");
+    let request = format!("{line} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n");
+    ask(address, request).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn metrics_health_and_explanations() {
+    let (_origin, pop) = started(Admin::new(loopback())).await;
+    get(pop.http(), "/a").await;
+    get(pop.http(), "/a").await;
+    assert_eq!(call(&pop, "GET /health", "").await.text(), "ok\n");
+    let metrics = call(&pop, "GET /metrics", "").await.text();
+    for line in [
+        "pop_request_duration_seconds_count{source=\"hit\"} 1",
+        "pop_request_duration_seconds_count{source=\"miss\"} 1",
+        "pop_responses_total{class=\"2xx\"} 2",
+        "pop_cache_stored_total 1",
+        "# TYPE pop_request_duration_seconds histogram",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let explained = call(&pop, "GET /explain?url=http://www.example.org/a", "").await.text();
+    assert!(explained.contains("1 stored"), "{explained}");
+    assert_eq!(call(&pop, "GET /explain?client=nobody", "").await.status, 400);
+    assert_eq!(call(&pop, "GET /nothing", "").await.status, 404);
+    assert_eq!(call(&pop, "GET /purge?all", "").await.status, 405);
+}
+
+#[tokio::test]
+async fn it_is_read_only_unless_told_otherwise() {
+    let (_origin, pop) = started(Admin::new(loopback())).await;
+    assert_eq!(call(&pop, "POST /purge?all", "Content-Length: 0\r\n").await.status, 403);
+    assert_eq!(call(&pop, "POST /drain", "Content-Length: 0\r\n").await.status, 403);
+    assert!(!pop.handle.is_draining());
+    let (_origin, pop) = started(Admin::new(loopback()).allow_changes()).await;
+    get(pop.http(), "/a").await;
+    assert_eq!(call(&pop, "POST /purge?tag=none", "").await.text(), "0\n");
+    assert_eq!(call(&pop, "POST /purge?tag=news&soft", "").await.text(), "1\n");
+    assert_eq!(call(&pop, "POST /purge?prefix=http%3A%2F%2Fwww.example.org%2F", "").await.text(), "1\n");
+    assert_eq!(call(&pop, "POST /purge", "").await.status, 400);
+}
+
+#[tokio::test]
+async fn browsers_rebound_names_and_wrong_tokens_are_refused() {
+    let (_origin, pop) = started(Admin::new(loopback()).token(TOKEN).allow_changes()).await;
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(call(&pop, "GET /metrics", "").await.status, 401);
+    assert_eq!(call(&pop, "GET /metrics", "Authorization: Bearer sixteen letters?\r\n").await.status, 401);
+    assert_eq!(call(&pop, "GET /metrics", &bearer).await.status, 200);
+    let cross = format!("{bearer}Origin: http://evil.example\r\n");
+    assert_eq!(call(&pop, "POST /purge?all", &cross).await.status, 403);
+    let address = pop.addresses.admin.expect("it listens");
+    let rebound = format!("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n{bearer}\r\n");
+    assert_eq!(ask(address, rebound).await.expect("an answer").status, 403);
+}
+
+#[test]
+fn a_public_address_needs_token_and_tls() {
+    let check = |admin: Admin, expected: &str| {
+        let error = Pop::cdn("a").admin(admin).build().expect_err(expected);
+        assert!(matches!(error, BuildError::Admin { .. }));
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let public = || Admin::new("0.0.0.0:0".parse().expect("an address"));
+    check(public(), "token");
+    check(public().token(TOKEN), "TLS");
+    check(public().token("short"), "16 characters");
+    assert!(Pop::cdn("a").admin(Admin::new(loopback())).build().is_ok());
+}
