@@ -176,5 +176,5 @@ async fn reload_on_hangup(pop: &Pop, path: &Path) {
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
