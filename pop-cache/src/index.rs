@@ -195,8 +195,14 @@ impl<K, V> Index<K, V> {
         loop {
             let table = self.table(&hazard);
             let place = table.place(hash.home, probe);
+            // Before the words are read: what is handed over after that would look as if nothing was there.
+            if table.waits(place) {
+                self.hand_over(table, place, false);
+                continue;
+            }
             let bucket = table.bucket(place);
-            let words: [u64; WORDS] = core::array::from_fn(|index| bucket[index].load(Ordering::Relaxed));
+            // Acquire pairs with the release that published the entry, and with that the chunk its slot is in.
+            let words: [u64; WORDS] = core::array::from_fn(|index| bucket[index].load(Ordering::Acquire));
             let mut matching = 0_u32;
             for (index, &word) in words.iter().enumerate() {
                 matching |= u32::from(hash.matches(word)) << index;
@@ -224,8 +230,8 @@ impl<K, V> Index<K, V> {
             if changed {
                 continue;
             }
-            if words.iter().fold(0, |all, word| all | word) & FROZEN != 0 || table.waits(place) {
-                self.hand_over(table, place, words.iter().any(|word| word & FROZEN != 0));
+            if words.iter().any(|word| word & FROZEN != 0) {
+                self.hand_over(table, place, true);
                 continue;
             }
             if words[0] & CARRY == 0 || probe == PROBES - 1 {
