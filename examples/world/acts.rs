@@ -94,9 +94,12 @@ impl World {
             });
         }
         let right = CITIES.iter().zip(&sent).filter(|(city, sent)| sent.pop == city.ranking(&[])[0]).count();
-        let scoped = sent.iter().enumerate().all(|(index, sent)| {
-            // An answer that holds for a wider block than the city's would be kept for the neighbours as well.
-            sent.answer.scope >= client_subnet(index).1
+        // RFC 7871: a resolver keeps an answer for all of its scope, so that may hold nobody who is sent elsewhere.
+        let scoped = sent.iter().enumerate().all(|(index, here)| {
+            let covered = |other: &usize| {
+                same_block(client_subnet(index).0, client_subnet(*other).0, here.answer.scope)
+            };
+            (0..CITIES.len()).filter(covered).all(|other| sent[other].pop == here.pop)
         });
         self.timeline.event(Event {
             place: "all",
@@ -106,7 +109,10 @@ impl World {
                 CITIES.len(),
                 detours.join(", ")
             ),
-            claim: ("every city, each for its own subnet only", right == CITIES.len() && scoped),
+            claim: (
+                "every city, and no scope covers one that goes elsewhere",
+                right == CITIES.len() && scoped,
+            ),
             facts: json!({ "cities": CITIES.len(), "nearest": right, "not_by_distance": detours.len() }),
         });
         let why = self.network.selector().explain(client_subnet(7)).to_string();
@@ -406,6 +412,17 @@ impl World {
                 "cache_status": fetched.cache_status, "bytes": fetched.size_bytes,
             }),
         });
+    }
+}
+
+/// Whether two addresses agree in their first `length` bits.
+fn same_block(one: IpAddr, two: IpAddr, length: u8) -> bool {
+    match (one, two) {
+        (IpAddr::V4(one), IpAddr::V4(two)) => {
+            let differing = one.to_bits() ^ two.to_bits();
+            differing.leading_zeros() >= u32::from(length)
+        }
+        _ => false,
     }
 }
 
