@@ -192,8 +192,12 @@ impl<K, V> Index<K, V> {
         K: Borrow<Q>,
     {
         let mut probe = 0;
-        loop {
+        while probe < PROBES {
             let table = self.table(&hazard);
+            if table.repeats(hash.home, probe) {
+                probe += 1;
+                continue;
+            }
             let place = table.place(hash.home, probe);
             // Before the words are read: what is handed over after that would look as if nothing was there.
             if table.waits(place) {
@@ -234,11 +238,12 @@ impl<K, V> Index<K, V> {
                 self.hand_over(table, place, true);
                 continue;
             }
-            if words[0] & CARRY == 0 || probe == PROBES - 1 {
-                return None;
+            if words[0] & CARRY == 0 {
+                break;
             }
             probe += 1;
         }
+        None
     }
 
     /// Makes a bucket usable: its parent is handed over to it, or, if it is `frozen` itself, it is to its heirs.
@@ -312,7 +317,7 @@ impl<K, V> Index<K, V> {
         hazard.announce(slot.address());
         let home = slot.home();
         let table = self.table(&hazard);
-        for probe in 0..PROBES {
+        for probe in (0..PROBES).filter(|&probe| !table.repeats(home, probe)) {
             let place = table.place(home, probe);
             if table.waits(place) {
                 self.hand_over(table, place, false);
@@ -519,7 +524,7 @@ impl<K: Eq, V> Index<K, V> {
     /// Looks for a place, lowest first; that of a tentative entry with the same key before any other.
     fn vacancy(&self, table: &Table, hash: Hash, key: &K) -> Vacancy {
         let mut vacant = None;
-        for probe in 0..PROBES {
+        for probe in (0..PROBES).filter(|&probe| !table.repeats(hash.home, probe)) {
             let place = table.place(hash.home, probe);
             if table.waits(place) {
                 self.hand_over(table, place, false);
@@ -566,8 +571,7 @@ impl<K: Eq, V> Index<K, V> {
 
     /// Removes the mark from our word, if no other entry has the key.
     fn settle(&self, table: &Table, hash: Hash, key: &K, ours: Position, tentative: u64) -> Attempt {
-        let mut probe = 0;
-        while probe < PROBES {
+        for probe in (0..PROBES).filter(|&probe| !table.repeats(hash.home, probe)) {
             let place = table.place(hash.home, probe);
             if table.waits(place) {
                 self.hand_over(table, place, false);
@@ -616,7 +620,6 @@ impl<K: Eq, V> Index<K, V> {
             if probe >= ours.probe && bucket[0].load(Ordering::SeqCst) & CARRY == 0 {
                 break;
             }
-            probe += 1;
         }
         self.swap_ours(table, hash, ours, tentative, tentative & !TENTATIVE)
     }
@@ -684,6 +687,48 @@ impl<K, V> Drop for Index<K, V> {
                 drop(unsafe { Box::from_raw(table) });
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::table::LOAD;
+
+    fn insert(index: &Index<u64, ()>, home: u32, key: u64) -> Inserted {
+        let handle = index.slab.bump().expect("a slot");
+        // SAFETY: a slot from `bump` is free and ours alone; it is marked below.
+        unsafe { index.slab.write(handle, home, key, ()) };
+        index.slab.slot(handle).kind.store(crate::memory::kind::SMALL, Ordering::Relaxed);
+        index.insert(hash(home, key), handle)
+    }
+
+    fn hash(home: u32, key: u64) -> Hash {
+        Hash::new(u64::from(home) << 32 | key)
+    }
+
+    /// Two choices of one key may be the same bucket, which a look through them passes twice.
+    #[test]
+    fn a_key_whose_choices_coincide_is_no_rival_of_itself() {
+        let index = Index::<u64, ()>::new(LOAD * 2 - 1);
+        let hazard = Hazard::new();
+        let table = index.table(&hazard);
+        assert_eq!(table.buckets(), 2);
+        let home = |choices: [usize; 2]| {
+            let mut homes = (0..u32::MAX).step_by(65_537);
+            homes.find(|&home| [0, 1].map(|probe| table.place(home, probe)) == choices).expect("a home")
+        };
+        let (goes_on, stays) = (home([0, 1]), home([0, 0]));
+        // One more than the first bucket holds: it counts one that went on, and goes on doing so.
+        for key in 0..=WORDS as u64 {
+            assert_eq!(insert(&index, goes_on, key), Inserted::New);
+        }
+        let found = index.find(hash(goes_on, 3), &3).expect("it was put in");
+        assert!(index.remove(&found));
+        assert_eq!(insert(&index, stays, 99), Inserted::New);
+        let found = index.find(hash(stays, 99), &99).expect("it was put in");
+        assert_eq!(found.probe, 0);
+        assert!((0..=WORDS as u64).all(|key| index.find(hash(goes_on, key), &key).is_some() == (key != 3)));
     }
 }
 

@@ -496,9 +496,17 @@ impl<K: Eq, V> Store<K, V> {
         Ok(handle)
     }
 
-    /// Every bucket that a key may be in is full: one of their entries goes.
+    /// Every bucket that a key may be in is full: the table grows if it is due, else one of their entries goes.
     #[cold]
     fn evict_neighbour(&self, own: Own<'_>, hash: Hash) {
+        let hazard = crate::hazard::Hazard::new();
+        let table = self.index.table(&hazard);
+        if table.has_previous() || self.index.slab.length() >= table.entries() {
+            // It is being replaced, or too small: a larger one makes room, and nothing is lost.
+            self.index.help(table);
+            self.index.grow();
+            return;
+        }
         if let Some(found) = self.index.coldest(hash) {
             self.remove_found(own, &found, RemovalCause::Size);
         }

@@ -165,6 +165,14 @@ impl Table {
         bucket_of(home, probe, self.buckets)
     }
 
+    /// Whether an earlier choice is this bucket already, as happens in a small table. Whoever looks through the
+    /// choices passes it by: a word has one position only, under the first choice that leads to its bucket.
+    #[inline]
+    pub(crate) fn repeats(&self, home: u32, probe: usize) -> bool {
+        let place = self.place(home, probe);
+        (0..probe).any(|earlier| self.place(home, earlier) == place)
+    }
+
     #[inline]
     pub(crate) fn bucket(&self, place: usize) -> &Bucket {
         let start = self.first + place * WORDS;
