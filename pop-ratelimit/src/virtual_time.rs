@@ -74,7 +74,7 @@ pub(crate) struct Rate {
 impl Rate {
     const NONE: Self = Self { whole: 0, fraction: 0, shift: 0, reciprocal: 0, reciprocal_shift: 0 };
 
-    /// `numerator / denominator` units per nanosecond; the denominator is below 2⁶².
+    /// `numerator / denominator` units per nanosecond.
     ///
     /// Rounded up: so whole results at whole nanoseconds come out whole, and a token that is due after exactly one
     /// second is there after exactly one second. The excess stays below half a nanosecond in 146 years.
@@ -88,10 +88,12 @@ impl Rate {
         let whole = (numerator / denominator) as u64;
         // A fraction that rounds up to one is a whole.
         let (whole, fraction, shift) = match fraction_exponent.checked_sub(64) {
+            // Not one unit in the 584 years that 64 bits of nanoseconds hold.
+            Some(64..) => (whole, 0, 0),
             Some(shift) => (whole, fraction, shift),
             None => (whole + 1, 0, 0),
         };
-        Self { whole, fraction, shift, reciprocal, reciprocal_shift: 126 - exponent }
+        Self { whole, fraction, shift, reciprocal, reciprocal_shift: 126_u32.saturating_sub(exponent) }
     }
 
     #[inline]
@@ -277,19 +279,22 @@ const fn units_per_second(quota: Quota, shift: u32) -> u128 {
 }
 
 /// `numerator / denominator` as `mantissa / 2^exponent` with the mantissa's highest bit set, rounded up; zero is
-/// `(0, 64)`. The denominator is below 2⁶².
+/// `(0, 64)`.
 const fn ratio(numerator: u128, denominator: u128) -> (u64, u32) {
     if numerator == 0 {
         return (0, 64);
     }
+    // A denominator of more than 62 bits loses its last ones: the ratio goes up by less than one part in 2⁶¹.
+    let cut = (128 - denominator.leading_zeros()).saturating_sub(62);
+    let denominator = denominator >> cut;
     let zeros = numerator.leading_zeros();
     // At least 2^127 over less than 2^62: the quotient has more than 64 bits.
     let quotient = (numerator << zeros).div_ceil(denominator);
     let excess = 64 - quotient.leading_zeros();
     match quotient.div_ceil(1 << excess) {
         // Rounding reached the next power of two.
-        0x1_0000_0000_0000_0000 => (1 << 63, zeros - excess - 1),
-        mantissa => (mantissa as u64, zeros - excess),
+        0x1_0000_0000_0000_0000 => (1 << 63, zeros + cut - excess - 1),
+        mantissa => (mantissa as u64, zeros + cut - excess),
     }
 }
 
@@ -300,6 +305,20 @@ mod tests {
     const BUDGET: Budget = crate::bucket::BUDGET;
 
     /// The rate that the fixed-point number stands for differs from the quota's by less than 2⁻⁵⁰.
+    #[test]
+    fn the_slowest_rates_with_the_largest_bursts_are_no_overflow() {
+        let period = crate::PERIOD_MAX;
+        for tokens in [0, 1, 2, 1000, u64::from(u32::MAX)] {
+            for burst in [1, 1000, crate::BURST_MAX] {
+                let quota = Quota::new(tokens, period).unwrap().try_burst(burst).unwrap();
+                for budget in [crate::bucket::BUDGET, crate::slot::BUDGET] {
+                    let time = VirtualTime::new(quota, budget);
+                    let _ = time.units_in(Duration::from_secs(86_400 * 365));
+                }
+            }
+        }
+    }
+
     #[test]
     fn rates_from_one_a_century_to_a_hundred_gigabit_are_exact_to_2_to_the_minus_50() {
         for (tokens, seconds, burst) in [
