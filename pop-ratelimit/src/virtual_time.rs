@@ -311,7 +311,7 @@ mod tests {
         let quota = Quota::new(tokens, Duration::from_nanos(period_nanos)).unwrap().try_burst(1).unwrap();
         let time = VirtualTime::new(quota, crate::slot::BUDGET);
         let second = u128::from(time.units_in(Duration::from_secs(1)));
-        let exact = u128::from(tokens) * 1_000_000_000 / u128::from(period_nanos) >> time.scale.coarse;
+        let exact = (u128::from(tokens) * 1_000_000_000 / u128::from(period_nanos)) >> time.scale.coarse;
         assert!(second.abs_diff(exact) <= 1 + (exact >> 50), "{exact} against {second}");
     }
 
