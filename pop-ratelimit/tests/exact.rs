@@ -291,7 +291,10 @@ fn the_sizing_law_holds() {
     }
     let (busy, slots) = limiter.occupancy_at(at(300_000 * 10_000));
     assert!((9_900..=10_100).contains(&busy), "{busy} of {slots}");
-    assert_eq!((limiter.pressure(), limiter.memory_bytes(), slots), (0, 1 << 20, 1 << 17));
+    // A line of eight slots overflows now and then by the luck of the hash: about once in a hundred runs of this flood,
+    // and never (one in 10⁹) four times in one.
+    assert!(limiter.pressure() <= 3, "{}", limiter.pressure());
+    assert_eq!((limiter.memory_bytes(), slots), (1 << 20, 1 << 17));
 }
 
 /// A flood of a million distinct keys through a table a hundredth of its size: offenders get no more than their
