@@ -7,7 +7,7 @@ mod http_support;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, Request, Response};
-use http_support::{Edge, broken, cache_status, chunks, hanging, read};
+use http_support::{Edge, broken, cache_status, chunks, fed, hanging, read};
 use pop_cache::http::{FetchError, HttpCacheBuilder};
 use tower_service::Service;
 
@@ -167,6 +167,38 @@ async fn what_is_stored_and_what_is_fetched_stay_within_their_bounds() {
         assert!(edge.handle.stats().weight <= 16 << 20);
     }
     assert_eq!(edge.handle.stats().stored, 100);
+}
+
+/// Asks for `/read`, sends a PUT to each of `written` while the body is under way, and asks again.
+async fn status_after_writes(written: impl Iterator<Item = String>) -> String {
+    let edge = edge(|builder| builder);
+    let (body, source) = tokio::sync::mpsc::unbounded_channel();
+    let source = std::sync::Mutex::new(Some(source));
+    edge.script(move |_| {
+        let fed = source.lock().expect("no panic").take().map_or_else(|| chunks(&["new"]), fed);
+        Ok(cacheable().body(fed).expect("a response"))
+    });
+    let answer = edge.get("/read").await.expect("a head");
+    for path in written {
+        let put = Request::builder().method("PUT").uri(format!("http://test.example{path}"));
+        edge.send(put).await.expect("an answer");
+    }
+    body.send(Ok(bytes::Bytes::from_static(b"body"))).expect("it is read");
+    drop(body);
+    assert_eq!(read(answer).await.expect("whole"), b"body");
+    cache_status(&edge.get("/read").await.expect("an answer"))
+}
+
+#[tokio::test]
+async fn a_write_to_a_key_keeps_what_is_under_way_for_it_out_of_the_store() {
+    let written = std::iter::once("/read".to_owned());
+    assert_eq!(status_after_writes(written).await, "pop; fwd=uri-miss; fwd-status=200; ttl=60; stored");
+}
+
+#[tokio::test]
+async fn writes_to_other_keys_keep_nothing_out_of_the_store() {
+    let written = (0..200).map(|number| format!("/written/{number}"));
+    assert_eq!(status_after_writes(written).await, "pop; hit; ttl=60");
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use core::fmt;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ahash::RandomState;
@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::builder::{HttpCacheBuilder, QueryPolicy};
 use super::contents::Slices;
+use super::epochs::{Epochs, Writer};
 use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
@@ -132,17 +133,6 @@ impl HttpCache {
     }
 }
 
-const STRIPES: usize = 1024;
-
-/// What writers of the same keys share.
-#[derive(Default)]
-struct Stripe {
-    /// One writer at a time changes the list of a resource's responses.
-    writer: Mutex<()>,
-    /// The epoch of the latest invalidation of any key of this stripe.
-    invalidated: AtomicU64,
-}
-
 /// An entry of the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
@@ -159,12 +149,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
-    stripes: [Stripe; STRIPES],
+    pub(crate) epochs: Epochs,
     hasher: RandomState,
-    /// Counts invalidations. A fetch that began before one must not store what it brings.
-    epoch: AtomicU64,
-    /// The epoch of the latest purge of more than a key.
-    swept: AtomicU64,
     /// The purges of the tier below that are under way.
     purges_below: AtomicU64,
     /// Counts sliced responses; the names of their slices.
@@ -200,10 +186,8 @@ impl Shared {
             flights: Flights::default(),
             budget: Budget::new(flight_bytes_max),
             counters: Counters::default(),
-            stripes: std::array::from_fn(|_| Stripe::default()),
+            epochs: Epochs::new(),
             hasher: RandomState::new(),
-            epoch: AtomicU64::new(1),
-            swept: AtomicU64::new(0),
             purges_below: AtomicU64::new(0),
             sliced: AtomicU64::new(0),
             name,
@@ -352,22 +336,15 @@ impl Shared {
         self.uncacheable.contains_key(key.as_str())
     }
 
-    fn stripe(&self, key: &CacheKey) -> &Stripe {
-        let hash = self.hasher.hash_one(key);
-        &self.stripes[usize::try_from(hash % STRIPES as u64).expect("a remainder of 1024")]
-    }
-
-    /// The present epoch, to be given to [`store`](Self::store) by a fetch that begins now.
-    pub(crate) fn epoch(&self) -> u64 {
-        // Pairs with the bumps below: a fetch that reads an epoch asks the origin after that invalidation.
-        self.epoch.load(Ordering::Acquire)
+    /// The right to change what is stored for a key.
+    fn writer(&self, key: &CacheKey) -> Writer<'_> {
+        self.epochs.writer(self.hasher.hash_one(key))
     }
 
     /// Stores a response, unless its key was invalidated since the fetch began. Says whether it is stored.
     pub(crate) fn store(&self, key: &CacheKey, stored: Arc<Stored>, epoch: u64, now: SystemTime) -> bool {
-        let stripe = self.stripe(key);
-        let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_outdated(key, epoch) {
+        let writer = self.writer(key);
+        if writer.is_outdated(epoch) {
             return false;
         }
         let old = self.resource(key.as_str());
@@ -442,7 +419,7 @@ impl Shared {
         tokio::spawn(async move {
             tier.put(&key, record).await;
             // A purge that came meanwhile may not have found it.
-            if shared.is_outdated(&key, epoch) {
+            if shared.writer(&key).is_outdated(epoch) {
                 tier.remove(&key).await;
             }
         });
@@ -477,16 +454,10 @@ impl Shared {
         HoldBelow(&self.purges_below)
     }
 
-    fn is_outdated(&self, key: &CacheKey, epoch: u64) -> bool {
-        self.stripe(key).invalidated.load(Ordering::Acquire) > epoch
-            || self.swept.load(Ordering::Acquire) > epoch
-    }
-
     /// Invalidates one key (RFC 9111 §4.4). Says how many responses went.
     pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
-        let stripe = self.stripe(key);
-        let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        stripe.invalidated.store(self.next_epoch(), Ordering::Release);
+        let mut writer = self.writer(key);
+        writer.invalidate();
         self.uncacheable.remove(key.as_str());
         match self.store.remove(key.as_str()) {
             Some(Held::Resource(resource)) => resource.variants.len(),
@@ -499,10 +470,9 @@ impl Shared {
         if mode == PurgeMode::Remove {
             return self.invalidate(key);
         }
-        let stripe = self.stripe(key);
-        let _writer = stripe.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer(key);
         // What is being fetched is older than the purge.
-        stripe.invalidated.store(self.next_epoch(), Ordering::Release);
+        writer.invalidate();
         let now = self.now();
         let resource = self.resource(key.as_str());
         resource.map_or(0, |found| found.variants.iter().filter(|stored| stored.purge_softly(now)).count())
@@ -512,7 +482,7 @@ impl Shared {
     pub(crate) fn purge_tag(&self, tag: &str, mode: PurgeMode) -> usize {
         match mode {
             PurgeMode::Remove => {
-                self.begin_sweep();
+                self.epochs.sweep();
                 self.store.invalidate_tag(self.tag(tag))
             }
             PurgeMode::MarkStale => self.mark(|_, stored| stored.tags.iter().any(|own| **own == *tag)),
@@ -523,7 +493,7 @@ impl Shared {
     pub(crate) fn purge_host(&self, host: &str, mode: PurgeMode) -> usize {
         match mode {
             PurgeMode::Remove => {
-                self.begin_sweep();
+                self.epochs.sweep();
                 self.store.invalidate_tag(self.host_tag(host))
             }
             PurgeMode::MarkStale => self.mark(|key, _| key.host().eq_ignore_ascii_case(host)),
@@ -532,7 +502,7 @@ impl Shared {
 
     /// Marks stale every response for which `concerns` holds, and says how many.
     pub(crate) fn mark(&self, concerns: impl Fn(&CacheKey, &Stored) -> bool) -> usize {
-        self.begin_sweep();
+        self.epochs.sweep();
         let now = self.now();
         let mut marked = 0;
         self.store.for_each(|key, held| {
@@ -550,15 +520,6 @@ impl Shared {
 
     fn host_tag(&self, host: &str) -> u64 {
         self.hasher.hash_one(("host", host.to_ascii_lowercase()))
-    }
-
-    /// Makes every fetch under way unable to store, before many keys are purged.
-    pub(crate) fn begin_sweep(&self) {
-        self.swept.store(self.next_epoch(), Ordering::Release);
-    }
-
-    fn next_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
 }
 

@@ -133,7 +133,7 @@ where
 {
     /// Asks the origin, publishes what comes, stores it where it may be stored. Returns when the body has ended.
     pub(crate) async fn run(mut self, leader: oneshot::Sender<Outcome<B2>>) {
-        let epoch = self.shared.epoch();
+        let epoch = self.shared.epochs.now();
         if let Some(stored) = self.look_below(epoch).await {
             return self.publish(Published::Kept(stored), leader);
         }

@@ -223,7 +223,7 @@ impl Handle {
             return self.shared.mark(goes);
         }
         let concerned = AtomicU64::new(0);
-        self.shared.begin_sweep();
+        self.shared.epochs.sweep();
         self.shared.store.invalidate_if(|key, held| {
             let Held::Resource(resource) = held else { return false };
             let count = resource.variants.iter().filter(|stored| goes(key, stored)).count();

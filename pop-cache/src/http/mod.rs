@@ -45,6 +45,8 @@ mod decide;
 mod directive;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "tower")]
+mod epochs;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "the layer reads all of it"))]
 mod facts;
 #[cfg(feature = "tower")]

@@ -90,7 +90,7 @@ where
     B2: Body<Data = Bytes> + Send + 'static,
     B2::Error: Into<BoxError> + Send,
 {
-    let epoch = shared.epoch();
+    let epoch = shared.epochs.now();
     let live = Live::new(shared.object_bytes_max, &shared.budget);
     let length = content_length(&head.headers);
     let selection = admission.policy.vary.selection(&request, &head.headers);

@@ -544,7 +544,7 @@ where
     let request = prepared(&shared, request);
     let headers = request.headers().clone();
     count(&shared.counters.misses);
-    let (epoch, request_time) = (shared.epoch(), shared.now());
+    let (epoch, request_time) = (shared.epochs.now(), shared.now());
     let mut response = call(&mut service, request).await.map_err(|error| origin_error(&shared, error))?;
     let now = shared.now();
     fields::receive(response.headers_mut(), now);
