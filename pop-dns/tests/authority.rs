@@ -1,4 +1,5 @@
 //! The authority by its rules: what is asked, what comes back.
+#![cfg(feature = "std")]
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
 //! What an authority says beside answers: cookies, limits, options, notifications, updates, transfers.
+#![cfg(feature = "std")]
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};

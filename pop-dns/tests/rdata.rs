@@ -1,4 +1,5 @@
 //! Text and wire of every type: each is the other's inverse.
+#![cfg(feature = "alloc")]
 
 use pop_dns::rdata::TYPED;
 use pop_dns::{NameBuf, RData, RDataTextError, RawRData, RecordType, Token, parse_rdata};

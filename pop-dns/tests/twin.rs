@@ -1,4 +1,5 @@
 //! The authority against a slow and obvious twin: a list of records, searched from end to end.
+#![cfg(feature = "std")]
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,10 @@ mod lower;
 
 #[cfg(feature = "alloc")]
 pub use buf::{NameBuf, NameError};
+#[cfg(feature = "std")]
+pub(crate) use buf::canonical_order;
 #[cfg(feature = "alloc")]
-pub(crate) use buf::{canonical_order, parse_name, unescape};
+pub(crate) use buf::{parse_name, unescape};
 pub use hash::HashKey;
 pub(crate) use hash::{lower_in_place, lower_word};
 pub use labels::Labels;
