@@ -12,10 +12,10 @@ mod hash;
 mod labels;
 mod lower;
 
-#[cfg(feature = "alloc")]
-pub use buf::{NameBuf, NameError};
 #[cfg(feature = "std")]
 pub(crate) use buf::canonical_order;
+#[cfg(feature = "alloc")]
+pub use buf::{NameBuf, NameError};
 #[cfg(feature = "alloc")]
 pub(crate) use buf::{parse_name, unescape};
 pub use hash::HashKey;
