@@ -241,6 +241,12 @@ impl SiteMap {
         &self.sites[id.index()]
     }
 
+    /// The site with this id, if the map has one.
+    #[must_use]
+    pub fn get(&self, id: SiteId) -> Option<&Site> {
+        self.sites.get(id.index())
+    }
+
     /// The site with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<SiteId> {

@@ -109,7 +109,7 @@ fn draining_moves_clients_and_explains_itself() {
     selector.drain(frankfurt, true, at(1));
     assert_ne!(selector.select(block(0)).site(), Some(frankfurt));
     let explanation = selector.explain(block(0));
-    let fate = explanation.candidates.iter().find(|(name, _)| name == "FRA").unwrap().1.fate;
+    let fate = explanation.candidate("FRA").unwrap().fate;
     assert_eq!(fate, Fate::Draining);
     selector.drain(frankfurt, false, at(2));
     assert_eq!(selector.select(block(0)).site(), Some(frankfurt));
@@ -137,4 +137,17 @@ fn maps_that_cannot_be_say_why() {
     let site = |name: &str| Site::new(name, place(0.0, 0.0)).admin(AdminState::Up);
     assert_eq!(SiteMap::new([site("A"), site("A")]), Err(MapError::Duplicate { name: "A".into() }));
     assert_eq!(SiteMap::new([]), Err(MapError::Count { sites: 0 }));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_explanation_is_read_by_machines_with_names() {
+    let selector = selector();
+    let told = serde_json::to_value(selector.explain(block(2))).unwrap();
+    assert_eq!(told["client"], serde_json::json!(["198.18.2.0", 24]));
+    assert_eq!((told["reason"].as_str(), told["via"].as_str()), (Some("distance"), Some("unicast")));
+    let names: Vec<&str> =
+        told["candidates"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["IAD", "FRA", "NRT"], "New York: the chosen first, then by round trip");
+    assert_eq!(told["candidates"][0]["fate"], "eligible");
 }

@@ -2,17 +2,19 @@
 
 use core::fmt;
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use super::candidates::{Candidate, Fate, candidates};
 use super::control::Control;
 use super::rank::{AnycastGain, anycast_gain};
-use super::snapshot::{Choice, Reason, Via};
-use crate::{Prefix, SiteId};
+use super::snapshot::{Choice, PICKS_MAX, Reason, Via};
+use crate::{Prefix, Site, SiteId, SiteMap};
 
 /// A choice with everything that led to it. `Display` reads like a router's "show"; with the feature `serde` it
-/// serializes for machines.
+/// serializes for machines, names of sites included.
+///
+/// It costs two allocations, whatever the number of sites; names are looked up in the map when it is read.
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Explanation {
     /// The client's block.
     pub client: (IpAddr, u8),
@@ -34,24 +36,16 @@ pub struct Explanation {
     pub anycast: Option<AnycastGain>,
     /// Where the clients of this class go when they are split: parts of them, by weight or because a site is full.
     pub split: Vec<(SiteId, f64)>,
-    /// Every site with its name: those chosen first, in order; then what else is eligible; then the rest.
-    pub candidates: Vec<(String, Candidate)>,
+    /// Every site: those chosen first, in order; then what else is eligible, the nearest first; then the rest.
+    pub candidates: Vec<Candidate>,
+    sites: Arc<SiteMap>,
 }
 
 pub(super) fn explain(control: &Control, choice: &Choice, client: (IpAddr, u8)) -> Explanation {
     let (class, facts, matched) = control.class_of(Prefix::host(client.0));
     let mut found = candidates(control, facts, class.measured_prefix());
     let anycast = anycast_gain(&control.policy.anycast, facts, &found, class.has_left_anycast());
-    let mut ranks = vec![u16::MAX; control.sites.len()];
-    for (rank, site) in (0..).zip(choice.sites()) {
-        ranks[site.index()] = rank;
-    }
-    let key = |candidate: &Candidate| {
-        let eligible = candidate.fate != Fate::Eligible;
-        (ranks[candidate.site.index()], eligible, candidate.millis.to_bits(), candidate.site)
-    };
-    // The bits of floats from zero up are in their order.
-    found.sort_unstable_by_key(key);
+    found.sort_by_cached_key(|candidate| place(choice, candidate));
     let split = if class.parts().len() > 1 { class.parts().to_vec() } else { Vec::new() };
     Explanation {
         client,
@@ -64,17 +58,31 @@ pub(super) fn explain(control: &Control, choice: &Choice, client: (IpAddr, u8)) 
         ttl: choice.ttl,
         anycast,
         split,
-        candidates: found
-            .into_iter()
-            .map(|candidate| (control.sites.site(candidate.site).name().to_owned(), candidate))
-            .collect(),
+        candidates: found,
+        sites: Arc::clone(&control.sites),
     }
 }
 
+/// Where a candidate stands in the list, as one number: its place among the chosen, eligible or not, round trip, id.
+fn place(choice: &Choice, candidate: &Candidate) -> u128 {
+    let rank = choice.sites().iter().position(|site| *site == candidate.site).unwrap_or(PICKS_MAX);
+    let spurned = u128::from(candidate.fate != Fate::Eligible);
+    // The bits of floats from zero up are in their order.
+    let millis = u128::from(candidate.millis.to_bits());
+    (rank as u128) << 96 | spurned << 88 | millis << 16 | u128::from(candidate.site.0)
+}
+
 impl Explanation {
-    fn name(&self, site: SiteId) -> &str {
-        let found = self.candidates.iter().find(|(_, candidate)| candidate.site == site);
-        found.map_or("?", |(name, _)| name)
+    /// The name of a site of this explanation; of a stranger's, a question mark.
+    #[must_use]
+    pub fn name(&self, site: SiteId) -> &str {
+        self.sites.get(site).map_or("?", Site::name)
+    }
+
+    /// What became of the site with this name.
+    #[must_use]
+    pub fn candidate(&self, name: &str) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| self.name(candidate.site) == name)
     }
 
     fn write_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,9 +124,9 @@ impl fmt::Display for Explanation {
             writeln!(f)?;
         }
         let nobody = self.reason == Reason::FencedOut;
-        for (index, (name, candidate)) in self.candidates.iter().enumerate() {
+        for (index, candidate) in self.candidates.iter().enumerate() {
             let mark = if index == 0 && !nobody { '>' } else { ' ' };
-            write!(f, " {mark} {name:<8} ")?;
+            write!(f, " {mark} {:<8} ", self.name(candidate.site))?;
             match candidate.millis {
                 millis if millis.is_finite() => write!(f, "{millis:>7.1} ms ")?,
                 _ => f.write_str("      ? ms ")?,
@@ -153,5 +161,39 @@ const fn fate(fate: Fate) -> &'static str {
         Fate::AdminDown => "down by admin",
         Fate::Unhealthy => "unhealthy",
         Fate::Draining => "draining",
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Explanation {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        #[derive(serde::Serialize)]
+        struct Named<'a> {
+            name: &'a str,
+            #[serde(flatten)]
+            candidate: &'a Candidate,
+        }
+        let candidates: Vec<Named<'_>> = self
+            .candidates
+            .iter()
+            .map(|candidate| Named { name: self.name(candidate.site), candidate })
+            .collect();
+        let split: Vec<(&str, f64)> =
+            self.split.iter().map(|&(site, part)| (self.name(site), part)).collect();
+        let mut out = serializer.serialize_struct("Explanation", 11)?;
+        out.serialize_field("client", &self.client)?;
+        out.serialize_field("matched", &self.matched)?;
+        out.serialize_field("country", &self.country)?;
+        out.serialize_field("asn", &self.asn)?;
+        out.serialize_field("reason", &self.reason)?;
+        out.serialize_field("via", &self.via)?;
+        out.serialize_field("scope", &self.scope)?;
+        out.serialize_field("ttl", &self.ttl)?;
+        out.serialize_field("anycast", &self.anycast)?;
+        out.serialize_field("split", &split)?;
+        out.serialize_field("candidates", &candidates)?;
+        out.end()
     }
 }

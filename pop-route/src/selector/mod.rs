@@ -17,6 +17,8 @@
 //! ```
 
 mod candidates;
+mod class;
+mod compile;
 mod control;
 mod explain;
 mod policy;
