@@ -7,13 +7,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use clap::Parser;
 use pop_dns::server::{Counters, Server, Swap};
-use pop_dns::transfer::{Event, Secondary, Transfers};
-use pop_dns::tsig::{Algorithm, Key, Keyring};
-use pop_dns::{Authority, NameBuf};
+use pop_dns::transfer::{Event, Notifier, Secondary};
+use pop_dns::tsig::{Algorithm, Key};
+use pop_dns::{Authority, NameBuf, Notification, TransferQuery};
 
 /// Cannot bind.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -75,46 +75,50 @@ async fn main() -> ExitCode {
         }
     };
     println!("listening on {}", server.local_addr());
-    let swap = Swap::new(Authority::default());
-    let mut handler = Transfers::new(swap.clone());
-    if let Some(key) = &arguments.key {
-        handler = handler.keys(Keyring::from_iter([key.clone()]));
-    }
-    handler = arguments.allow.iter().fold(handler, |handler, &block| handler.allow(block));
-    // One zone changes at a time.
-    let changing = Arc::new(Mutex::new(()));
-    for origin in &arguments.zone {
-        let mut secondary = Secondary::new(origin.clone(), arguments.primary.iter().copied());
-        if let Some(key) = &arguments.key {
-            secondary = secondary.key(key.clone());
-        }
-        handler = handler.notify(secondary.notifier());
-        let (swap, origin, changing) = (swap.clone(), origin.clone(), Arc::clone(&changing));
-        let publish = move |event| {
-            let _one = changing.lock().expect("no holder of this lock panics");
-            change(&swap, &origin, event);
-        };
-        tokio::spawn(secondary.run(publish, std::future::pending()));
+    let secondaries: Vec<Secondary> = arguments.zone.iter().map(|zone| secondary(zone, &arguments)).collect();
+    let notifiers: Vec<Notifier> = secondaries.iter().map(Secondary::notifier).collect();
+    let (blocks, name) = (arguments.allow, arguments.key.as_ref().map(|key| key.name().clone()));
+    // Transfers go to who signs with the key, if there is one, and lives in one of the blocks, if any were given.
+    let may_have = move |asked: &TransferQuery<'_>| {
+        (name.is_some() || !blocks.is_empty())
+            && (name.is_none() || asked.key == name.as_ref())
+            && (blocks.is_empty() || asked.is_from(&blocks))
+    };
+    let welcome = move |told: &Notification<'_>| {
+        notifiers.iter().any(|notifier| notifier.origin() == told.zone && notifier.notify(told.client))
+    };
+    let authority = Authority::default().keys(arguments.key).transfers(may_have).notifications(welcome);
+    let swap = Swap::new(authority);
+    for (secondary, origin) in secondaries.into_iter().zip(arguments.zone) {
+        let swap = swap.clone();
+        tokio::spawn(secondary.run(move |event| publish(&swap, &origin, &event), std::future::pending()));
     }
     server
-        .run(handler, Arc::new(Counters::default()), async {
+        .run(swap, Arc::new(Counters::default()), async {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await;
     ExitCode::SUCCESS
 }
 
+fn secondary(zone: &NameBuf, arguments: &Arguments) -> Secondary {
+    let secondary = Secondary::new(zone.clone(), arguments.primary.iter().copied());
+    match &arguments.key {
+        Some(key) => secondary.key(key.clone()),
+        None => secondary,
+    }
+}
+
 /// Puts a zone that came in the place of the one before, or takes away one that expired.
-fn change(swap: &Swap, origin: &NameBuf, event: Event) {
-    let current = swap.load();
-    let others = current.origins().filter(|name| *name != origin).filter_map(|name| current.zone(name));
-    let mut zones: Vec<_> = others.cloned().collect();
+fn publish(swap: &Swap, origin: &NameBuf, event: &Event) {
     match event {
         Event::Zone(zone) => {
             eprintln!("zone {origin}: serial {}, {} records", zone.serial(), zone.records());
-            zones.push(zone);
+            swap.change(|authority| authority.replace(Arc::clone(zone)));
         }
-        Event::Expired => eprintln!("zone {origin}: expired"),
+        Event::Expired => {
+            eprintln!("zone {origin}: expired");
+            swap.change(|authority| drop(authority.remove(origin)));
+        }
     }
-    swap.store(Authority::new(zones));
 }

@@ -216,7 +216,7 @@ fn notifications_reach_the_hook_and_are_echoed() {
     let hook = Arc::clone(&heard);
     let authority = Authority::new([zone(ZONE)]).notifications(move |told| {
         hook.store(told.serial.unwrap_or(0), Ordering::Relaxed);
-        told.client == client()
+        told.client == client() && *told.zone == name("example.org")
     });
     let notify = |zone: &str| {
         let mut builder = MessageBuilder::new(512);
@@ -267,10 +267,10 @@ fn ixfr(serial: u32) -> Vec<u8> {
 fn zones_go_out_whole_or_by_their_changes_to_who_may_have_them() {
     let mut authority = Authority::new([zone(ZONE)]);
     let axfr = MessageBuilder::query(3, &name("example.org"), RecordType::AXFR).finish();
-    assert!(authority.transfer(&axfr, client()).is_none());
+    assert!(authority.transfer(&axfr, client(), Timestamp::ZERO).is_none());
     assert_eq!(ask_by(&authority, &axfr, 0, Transport::Tcp).0, Outcome::Answered(Rcode::REFUSED));
     authority = authority.transfers(|asked| asked.client == client());
-    assert!(authority.transfer(&axfr, "192.0.2.1".parse().unwrap()).is_none());
+    assert!(authority.transfer(&axfr, "192.0.2.1".parse().unwrap(), Timestamp::ZERO).is_none());
     let whole = [
         "SOA 7",
         "example.org. NS ns.example.org.",
@@ -278,12 +278,12 @@ fn zones_go_out_whole_or_by_their_changes_to_who_may_have_them() {
         "www.example.org. A 192.0.2.1",
         "SOA 7",
     ];
-    assert_eq!(records(authority.transfer(&axfr, client()).unwrap()), whole);
+    assert_eq!(records(authority.transfer(&axfr, client(), Timestamp::ZERO).unwrap()), whole);
 
     authority
         .replace(zone(&ZONE.replace(" 7 ", " 8 ").replace("192.0.2.1\n", "192.0.2.2\nnew 60 A 192.0.2.3\n")));
     authority.replace(zone(&ZONE.replace(" 7 ", " 9 ").replace("192.0.2.1\n", "192.0.2.2\n")));
-    let from = |serial| records(authority.transfer(&ixfr(serial), client()).unwrap());
+    let from = |serial| records(authority.transfer(&ixfr(serial), client(), Timestamp::ZERO).unwrap());
     assert_eq!(from(9), ["SOA 9"]);
     assert_eq!(from(8), ["SOA 9", "SOA 8", "new.example.org. A 192.0.2.3", "SOA 9", "SOA 9"]);
     assert_eq!(from(5).len(), 5, "unknown: the whole zone");
@@ -301,7 +301,7 @@ fn a_zone_of_many_messages_arrives_complete() {
     (0..20_000).for_each(|host| text.push_str(&format!("h{host} 60 A 10.0.{}.{}\n", host / 256, host % 256)));
     let authority = Authority::new([zone(&text)]).transfers(|_| true);
     let axfr = MessageBuilder::query(3, &name("example.org"), RecordType::AXFR).finish();
-    let messages: Vec<_> = authority.transfer(&axfr, client()).unwrap().collect();
+    let messages: Vec<_> = authority.transfer(&axfr, client(), Timestamp::ZERO).unwrap().collect();
     assert!(messages.len() > 10 && messages.iter().all(|message| message.len() <= 0x4000));
     let mut lines = records(messages.into_iter());
     assert_eq!(lines.len(), 20_005);

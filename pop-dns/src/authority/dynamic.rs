@@ -41,6 +41,16 @@ impl ClientBlock {
     }
 }
 
+/// Whether an address lies in a block, address and prefix length. IPv4 inside IPv6 counts as IPv4.
+pub(super) fn is_in_block(client: IpAddr, (address, length): (IpAddr, u8)) -> bool {
+    let bits = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(address) => (32, u128::from(address.to_bits()) << 96),
+        IpAddr::V6(address) => (128, address.to_bits()),
+    };
+    let ((width, one), (of, two)) = (bits(client), bits(address));
+    width == of && (one ^ two).checked_shr(128 - u32::from(length.min(width))).unwrap_or(0) == 0
+}
+
 /// What a hook is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct DynamicQuery<'a> {

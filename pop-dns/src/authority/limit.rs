@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Outcome;
+use super::exchange::{Exchange, refuse};
 use super::names::Names;
-use super::{Exchange, Outcome, refuse};
 use crate::zone::Zone;
 use crate::{HEADER_OCTETS, Rcode, Timestamp};
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Authority;
+use super::respond::Asker;
 use super::update::{Update, Updates};
 use crate::{Class, Flags, Message, MessageBuilder, NameBuf, Opcode, Query, RData, Rcode, RecordType};
 
@@ -13,11 +14,13 @@ use crate::{Class, Flags, Message, MessageBuilder, NameBuf, Opcode, Query, RData
 pub struct Notification<'a> {
     /// Who says so.
     pub client: IpAddr,
-    /// The zone.
+    /// The zone, in lower case; perhaps one that is not here, or not yet.
     pub zone: &'a NameBuf,
+    /// The key that it is signed with, if [`Authority::keys`] has it.
+    pub key: Option<&'a NameBuf>,
     /// Its new serial, if it was told: a hint, to be checked (RFC 1996 §3.7).
     pub serial: Option<u32>,
-    /// The octets of the message, with its TSIG record if it has one.
+    /// The octets of the message, less a TSIG record that was checked.
     pub message: &'a [u8],
 }
 
@@ -36,22 +39,24 @@ impl fmt::Debug for Notifications {
 impl Authority {
     /// Answers a notification; `None` where it is malformed.
     #[cold]
-    pub(super) fn notify(&self, octets: &[u8], client: IpAddr, answer: &mut Vec<u8>) -> Option<Rcode> {
+    pub(super) fn notify(&self, octets: &[u8], asker: &Asker<'_>, answer: &mut Vec<u8>) -> Option<Rcode> {
         let query = Query::parse_as(octets, Opcode::NOTIFY).ok()?;
-        let zone = self.zones.get_by_name(query.lower_wire());
-        let rcode = match (zone, &self.notifications) {
+        let zone = query.name.to_name_buf().ok()?.to_lower();
+        let unwelcome =
+            if self.zones.get_by_name(zone.as_wire()).is_some() { Rcode::REFUSED } else { Rcode::NOTAUTH };
+        let rcode = match &self.notifications {
             _ if query.qtype != RecordType::SOA || query.qclass != Class::IN => Rcode::FORMERR,
-            (None, _) => Rcode::NOTAUTH,
-            (Some(_), None) => Rcode::REFUSED,
-            (Some(zone), Some(Notifications(notified))) => {
+            None => unwelcome,
+            Some(Notifications(notified)) => {
                 let serial = Message::parse(octets).and_then(|message| message.answers()).ok();
                 let serial = serial.and_then(|mut records| records.next()?.ok()?.rdata().ok());
                 let serial = serial.and_then(|rdata| match rdata {
                     RData::Soa(soa) => Some(soa.serial),
                     _ => None,
                 });
-                let told = Notification { client, zone: zone.origin(), serial, message: octets };
-                if notified(&told) { Rcode::NOERROR } else { Rcode::REFUSED }
+                let &Asker { client, key, .. } = asker;
+                let told = Notification { client, zone: &zone, key, serial, message: octets };
+                if notified(&told) { Rcode::NOERROR } else { unwelcome }
             }
         };
         echo(&query, rcode, answer);
@@ -60,7 +65,7 @@ impl Authority {
 
     /// Answers an update; `None` where it is malformed.
     #[cold]
-    pub(super) fn update(&self, octets: &[u8], client: IpAddr, answer: &mut Vec<u8>) -> Option<Rcode> {
+    pub(super) fn update(&self, octets: &[u8], asker: &Asker<'_>, answer: &mut Vec<u8>) -> Option<Rcode> {
         let query = Query::parse_as(octets, Opcode::UPDATE).ok()?;
         let message = Message::parse(octets).ok().filter(|message| message.check().is_ok())?;
         let zone = self.zones.get_by_name(query.lower_wire());
@@ -68,7 +73,7 @@ impl Authority {
             _ if query.qtype != RecordType::SOA => Rcode::FORMERR,
             (None, _) => Rcode::NOTAUTH,
             (Some(_), None) => Rcode::REFUSED,
-            (Some(zone), Some(Updates(decide))) => decide(&Update::new(message, zone, client)),
+            (Some(zone), Some(Updates(decide))) => decide(&Update::new(message, zone, asker)),
         };
         echo(&query, rcode, answer);
         Some(rcode)

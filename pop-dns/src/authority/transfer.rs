@@ -5,9 +5,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Authority;
+use super::dynamic::is_in_block;
 use crate::zone::{Zone, ZoneChange, ZoneRecord};
 use crate::{
     Class, Flags, Message, MessageBuilder, Name, NameBuf, Query, RData, RawRData, RecordType, Section,
+    Timestamp,
 };
 
 /// Octets of a message: as far as compression pointers reach. A record that needs more gets a message of its own.
@@ -20,8 +23,18 @@ pub struct TransferQuery<'a> {
     pub client: IpAddr,
     /// The zone.
     pub zone: &'a NameBuf,
-    /// The octets of the query, with its TSIG record if it has one.
+    /// The key that the query is signed with, if [`Authority::keys`] has it.
+    pub key: Option<&'a NameBuf>,
+    /// The octets of the query.
     pub query: &'a [u8],
+}
+
+impl TransferQuery<'_> {
+    /// Whether it comes from one of these blocks, each an address and a prefix length.
+    #[must_use]
+    pub fn is_from(&self, blocks: &[(IpAddr, u8)]) -> bool {
+        blocks.iter().any(|block| is_in_block(self.client, *block))
+    }
 }
 
 type Allow = dyn Fn(&TransferQuery<'_>) -> bool + Send + Sync;
@@ -36,6 +49,55 @@ impl fmt::Debug for Transfers {
     }
 }
 
+impl Authority {
+    /// The messages that answer a query for a whole zone or its changes, which came over a stream; `None` where it is no
+    /// such query, or one that has to be refused: [`respond`](Self::respond) does that. If the query is signed, so is
+    /// each of them, with the time `now`; who takes longer than the signature's fudge of 300 s has to ask again.
+    #[must_use]
+    pub fn transfer(&self, query: &[u8], client: IpAddr, now: Timestamp) -> Option<Transfer> {
+        let Transfers(allow) = self.transfers.as_ref().filter(|_| asks_for_zone(query))?;
+        let parsed = Query::parse(query).ok().filter(|query| query.qclass == Class::IN)?;
+        let zone = self.zones.get_by_name(parsed.lower_wire())?;
+        #[cfg(feature = "dnssec")]
+        let signer = match self.keys.as_ref().filter(|_| parsed.tsig.is_some()) {
+            Some(keys) => Some(Signer::check(keys, query, now)?),
+            None => None,
+        };
+        #[cfg(feature = "dnssec")]
+        let key = signer.as_ref().map(|signer| signer.transaction.key().name());
+        #[cfg(not(feature = "dnssec"))]
+        let (key, _) = (None, now);
+        if !allow(&TransferQuery { client, zone: zone.origin(), key, query }) {
+            return None;
+        }
+        let none = VecDeque::new();
+        let changes = self.changes.get_by_name(parsed.lower_wire()).unwrap_or(&none);
+        let transfer = Transfer::new(&parsed, zone, changes);
+        #[cfg(feature = "dnssec")]
+        let transfer = Transfer { signer, ..transfer };
+        Some(transfer)
+    }
+}
+
+/// Signs the messages of one transfer.
+#[cfg(feature = "dnssec")]
+#[derive(Debug)]
+struct Signer {
+    transaction: crate::tsig::Transaction,
+    /// Seconds since 1970.
+    now: u64,
+}
+
+#[cfg(feature = "dnssec")]
+impl Signer {
+    /// `None` where the signature of the query does not hold.
+    fn check(keys: &crate::tsig::Keyring, query: &[u8], now: Timestamp) -> Option<Self> {
+        let now = now.as_nanos() / 1_000_000_000;
+        let transaction = crate::tsig::Transaction::check_query(keys, query, now).ok()??;
+        Some(Self { transaction, now })
+    }
+}
+
 /// The messages that answer AXFR or IXFR. The zone stays alive as long as they come.
 #[derive(Debug)]
 pub struct Transfer {
@@ -47,6 +109,8 @@ pub struct Transfer {
     /// What is left to send.
     parts: VecDeque<Part>,
     first: bool,
+    #[cfg(feature = "dnssec")]
+    signer: Option<Signer>,
 }
 
 /// A run of records.
@@ -76,6 +140,8 @@ impl Transfer {
             zone: Arc::clone(zone),
             parts,
             first: true,
+            #[cfg(feature = "dnssec")]
+            signer: None,
         }
     }
 
@@ -83,6 +149,8 @@ impl Transfer {
     fn message(&mut self, octets: usize) -> Option<Vec<u8>> {
         let mut builder = MessageBuilder::new(octets);
         builder.set_header(self.id, self.flags);
+        #[cfg(feature = "dnssec")]
+        builder.reserve(self.signer.as_ref().map_or(0, |signer| signer.transaction.key().record_octets()));
         if self.first {
             // Twelve octets and a question fit into any message (RFC 5936 §2.2.1: later ones may leave it out).
             let _ = builder.question(self.qname.as_wire(), self.qtype, Class::IN);
@@ -94,10 +162,17 @@ impl Transfer {
                 Progress::Full => break,
             }
         }
-        (builder.len() > empty).then(|| {
-            self.first = false;
-            builder.finish()
-        })
+        if builder.len() == empty {
+            return None;
+        }
+        self.first = false;
+        #[cfg_attr(not(feature = "dnssec"), expect(unused_mut))]
+        let mut message = builder.finish();
+        #[cfg(feature = "dnssec")]
+        if let Some(Signer { transaction, now }) = &mut self.signer {
+            transaction.sign(&mut message, *now);
+        }
+        Some(message)
     }
 }
 
@@ -199,7 +274,7 @@ pub(super) const fn is_newer(one: u32, other: u32) -> bool {
 }
 
 /// Whether a message asks for a zone: a look at the question, no more.
-pub(super) fn asks_for_zone(octets: &[u8]) -> bool {
+fn asks_for_zone(octets: &[u8]) -> bool {
     let Ok((_, end)) = Name::parse(octets, crate::HEADER_OCTETS) else { return false };
     matches!(octets.get(end..end + 2), Some([0, 251 | 252]))
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::respond::Asker;
 use crate::zone::{Zone, ZoneBuilder};
 use crate::{Class, Message, Name, NameBuf, ParseError, RData, RawRData, Rcode, Record, RecordType, Section};
 
@@ -17,6 +18,7 @@ pub struct Update<'a> {
     message: Message<'a>,
     zone: &'a Arc<Zone>,
     client: IpAddr,
+    key: Option<&'a NameBuf>,
 }
 
 type Decide = dyn Fn(&Update<'_>) -> Rcode + Send + Sync;
@@ -41,8 +43,8 @@ impl fmt::Debug for Update<'_> {
 type Entry = (NameBuf, RecordType, u32, Vec<u8>);
 
 impl<'a> Update<'a> {
-    pub(super) const fn new(message: Message<'a>, zone: &'a Arc<Zone>, client: IpAddr) -> Self {
-        Self { message, zone, client }
+    pub(super) const fn new(message: Message<'a>, zone: &'a Arc<Zone>, asker: &Asker<'a>) -> Self {
+        Self { message, zone, client: asker.client, key: asker.key }
     }
 
     /// The zone to be changed, as it is.
@@ -57,7 +59,13 @@ impl<'a> Update<'a> {
         self.client
     }
 
-    /// The whole message, with its TSIG record if it has one.
+    /// The key that it is signed with, if [`Authority::keys`](crate::Authority::keys) has it.
+    #[must_use]
+    pub const fn key(&self) -> Option<&'a NameBuf> {
+        self.key
+    }
+
+    /// The whole message, less a TSIG record that was checked.
     #[must_use]
     pub const fn message(&self) -> Message<'a> {
         self.message

@@ -43,7 +43,6 @@ use self::flight::{Boarded, Flights, Landing, Takeoff};
 use self::sift::Useless;
 use self::stats::count;
 #[cfg(feature = "dnssec")]
-pub(crate) use self::subscribers::Subscribers;
 use self::subscribers::{Pending, Place};
 use self::upstream::Upstreams;
 use crate::client::{Client, Endpoint, Race, Suspicion};

@@ -73,8 +73,8 @@ impl<R: Respond> Handler for R {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Handled {
-        if transport != Transport::Udp
-            && let Some(messages) = self.respond_many(query, client)
+        if matches!(transport, Transport::Tcp | Transport::Tls)
+            && let Some(messages) = self.respond_many(query, client, now)
         {
             return Handled::Many(messages);
         }

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 
 use self::tcp::Layer;
 use self::udp::Workers;
-use crate::authority::Located;
+use crate::authority::{Asker, Located};
 use crate::{Authority, Outcome, Timestamp, Transport};
 
 pub use batch::Batch;
@@ -56,8 +56,8 @@ pub trait Respond: Send + Sync + 'static {
     ) -> Outcome;
 
     /// The messages that answer a query which came over a stream, if one does not do.
-    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
-        let _ = (query, client);
+    fn respond_many(&self, query: &[u8], client: IpAddr, now: Timestamp) -> Option<Many> {
+        let _ = (query, client, now);
         None
     }
 
@@ -85,8 +85,8 @@ impl Respond for Authority {
         Self::respond(self, query, client, now, transport, answer)
     }
 
-    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
-        self.transfer(query, client).map(|transfer| Box::new(transfer) as Many)
+    fn respond_many(&self, query: &[u8], client: IpAddr, now: Timestamp) -> Option<Many> {
+        self.transfer(query, client, now).map(|transfer| Box::new(transfer) as Many)
     }
 
     /// In groups, step by step: first all queries are read, then the tables looked into, then the nodes, then the
@@ -104,7 +104,8 @@ impl Respond for Authority {
                 let Some(located) = &located[index - first] else { continue };
                 let query = batch.query(index);
                 let (_, client, answer) = batch.get(index);
-                let outcome = self.respond_located(query, located, client, now, Transport::Udp, answer);
+                let asker = Asker::new(client, now, Transport::Udp);
+                let outcome = self.respond_located(query, located, &asker, answer);
                 batch.settle(index, Handled::Done(outcome));
             }
         }
@@ -132,6 +133,16 @@ impl Swap {
     pub fn store(&self, authority: Authority) {
         self.0.store(Arc::new(authority));
     }
+
+    /// Changes a copy of it, which takes its place: zones and hooks are shared, so a copy is cheap. Of two changes at once
+    /// none is lost; the later is made again on what the earlier left.
+    pub fn change(&self, mut change: impl FnMut(&mut Authority)) {
+        self.0.rcu(|current| {
+            let mut authority = Authority::clone(current);
+            change(&mut authority);
+            authority
+        });
+    }
 }
 
 impl Respond for Swap {
@@ -146,8 +157,8 @@ impl Respond for Swap {
         self.0.load().respond(query, client, now, transport, answer)
     }
 
-    fn respond_many(&self, query: &[u8], client: IpAddr) -> Option<Many> {
-        self.0.load().respond_many(query, client)
+    fn respond_many(&self, query: &[u8], client: IpAddr, now: Timestamp) -> Option<Many> {
+        self.0.load().respond_many(query, client, now)
     }
 
     fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {

@@ -1,23 +1,22 @@
 //! Zones from one server to another: AXFR (RFC 5936), IXFR (RFC 1995), NOTIFY (RFC 1996), signed by TSIG.
 //!
-//! The protocol is pure: [`Incoming`] takes messages and makes a zone, [`Outgoing`] takes a zone and makes messages,
-//! [`Timers`] say when to look again. [`Secondary`] and [`Transfers`] are the shells around them.
+//! The protocol is pure: [`Incoming`] takes messages and makes a zone, [`Authority::transfer`](crate::Authority::transfer)
+//! takes a zone and makes messages, [`Timers`] say when to look again. [`Secondary`] is the shell around the one side;
+//! [`notify`] tells it that there is something new.
 
 mod changes;
 mod error;
 mod fetch;
 mod incoming;
-mod outgoing;
+mod notify;
 mod secondary;
-mod serving;
 mod timers;
 
 pub use changes::{CHANGES_MAX, Changes};
 pub use error::TransferError;
 pub use incoming::{Incoming, Progress, Received};
-pub use outgoing::Outgoing;
+pub use notify::notify;
 pub use secondary::{Event, Notifier, Secondary};
-pub use serving::Transfers;
 pub use timers::Timers;
 
 /// Whether serial `one` is newer than `two` (RFC 1982).

@@ -13,7 +13,7 @@ use ring::hmac;
 pub use key::{Algorithm, Key, Keyring};
 
 use self::record::{Signature, split};
-use crate::{Header, ParseError, Rcode};
+use crate::{Header, Message, ParseError, Rcode, RecordType};
 
 /// Seconds that clocks may differ (RFC 8945 §10).
 pub const FUDGE_SECONDS: u16 = 300;
@@ -114,12 +114,16 @@ impl Rejection {
     }
 }
 
-/// A message as it was before it was signed; `None` if it is not signed.
-#[cfg(feature = "tokio")]
+/// Whether a message has a TSIG record, well-formed and in its place or not.
+pub(crate) fn is_signed(message: &[u8]) -> bool {
+    let Ok(records) = Message::parse(message).and_then(|message| message.records()) else { return false };
+    records.map_while(Result::ok).any(|record| record.rtype == RecordType::TSIG)
+}
+
+/// A message without its signature; `None` if it has none. The identifier stays, which is what the answer goes by.
 pub(crate) fn strip(message: &[u8]) -> Option<Vec<u8>> {
-    let (end, signature) = split(message).ok()??;
+    let (end, _) = split(message).ok()??;
     let mut header = Header::parse(message).ok()?;
-    header.id = signature.id;
     header.counts[3] = header.counts[3].saturating_sub(1);
     Some([&header.to_wire(), &message[crate::HEADER_OCTETS..end]].concat())
 }

@@ -62,15 +62,6 @@ pub struct Zone {
     nodes: usize,
 }
 
-/// A place between two names of a zone, for whoever comes back later.
-#[cfg(all(feature = "tokio", feature = "dnssec"))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor {
-    at: usize,
-    /// Names from here on.
-    left: usize,
-}
-
 /// What a builder hands over.
 struct Parts {
     origin: NameBuf,
@@ -150,24 +141,6 @@ impl Zone {
     /// All records, name after name; those of the zone's own name come first.
     pub fn iter(&self) -> impl Iterator<Item = ZoneRecord<'_>> {
         self.nodes().flat_map(|node| node.records())
-    }
-
-    /// The place before the first name.
-    #[cfg(all(feature = "tokio", feature = "dnssec"))]
-    pub(crate) const fn cursor(&self) -> Cursor {
-        Cursor { at: self.apex, left: self.nodes }
-    }
-
-    /// The records of the name at `cursor`; `None` behind the last.
-    #[cfg(all(feature = "tokio", feature = "dnssec"))]
-    pub(crate) fn records_at(&self, cursor: Cursor) -> Option<impl Iterator<Item = ZoneRecord<'_>>> {
-        (cursor.left > 0).then(|| Node::new(&self.arena, cursor.at).records())
-    }
-
-    /// The place behind the name at `cursor`.
-    #[cfg(all(feature = "tokio", feature = "dnssec"))]
-    pub(crate) fn after(&self, cursor: Cursor) -> Cursor {
-        Cursor { at: Node::new(&self.arena, cursor.at).end(), left: cursor.left - 1 }
     }
 
     /// All names in canonical order. Costs a sort.
