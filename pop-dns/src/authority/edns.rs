@@ -1,5 +1,6 @@
 //! The OPT record of an answer: what is echoed, what was asked for, what went wrong.
 
+use super::respond::Asker;
 use crate::{Query, Rcode, RecordType, Transport, UDP_PAYLOAD_OCTETS, option};
 
 /// Octets of an OPT record without options.
@@ -29,6 +30,8 @@ pub(super) struct Opt<'a> {
     pub(super) cookie: Option<[u8; 24]>,
     pub(super) scope: u8,
     pub(super) error: Option<ExtendedError>,
+    /// What a signature behind the record will take.
+    pub(super) signature_octets: usize,
     /// The query has options that are answered only over streams.
     keepalive: bool,
     padding: bool,
@@ -36,9 +39,17 @@ pub(super) struct Opt<'a> {
 
 impl<'a> Opt<'a> {
     #[inline]
-    pub(super) fn new(query: &Query<'_>, transport: Transport, server_id: Option<&'a [u8]>) -> Self {
-        let mut opt =
-            Self { nsid: None, cookie: None, scope: 0, error: None, keepalive: false, padding: false };
+    pub(super) fn new(query: &Query<'_>, asker: &Asker<'_>, server_id: Option<&'a [u8]>) -> Self {
+        let (transport, signature_octets) = (asker.transport, asker.signature_octets);
+        let mut opt = Self {
+            nsid: None,
+            cookie: None,
+            scope: 0,
+            error: None,
+            signature_octets,
+            keepalive: false,
+            padding: false,
+        };
         if let Some(edns) = query.edns.filter(|edns| edns.has_options()) {
             for (code, _) in edns.options() {
                 match code {
@@ -56,17 +67,18 @@ impl<'a> Opt<'a> {
         opt
     }
 
-    /// Octets of the record, padding left out.
+    /// Octets of the record, padding left out, and of a signature behind it.
     #[inline]
     pub(super) fn octets(&self, query: &Query<'_>) -> usize {
         if query.edns.is_none() {
-            return 0;
+            return self.signature_octets;
         }
         let subnet = query.client_subnet.map_or(0, |subnet| 8 + usize::from(subnet.block().1.div_ceil(8)));
         let cookie = if self.cookie.is_some() { 4 + 24 } else { 0 };
         let nsid = self.nsid.map_or(0, |nsid| 4 + nsid.len());
         let error = if self.error.is_some() { 4 + 2 } else { 0 };
-        OPT_OCTETS + subnet + cookie + nsid + error + if self.keepalive { 6 } else { 0 }
+        let keepalive = if self.keepalive { 6 } else { 0 };
+        OPT_OCTETS + subnet + cookie + nsid + error + keepalive + self.signature_octets
     }
 
     /// Appends the record, if the query had one, and writes the response code into it and into the header.
@@ -121,7 +133,7 @@ impl<'a> Opt<'a> {
             push(message, option::TCP_KEEPALIVE, &KEEPALIVE.to_be_bytes());
         }
         let padded = (message.len() + 4).next_multiple_of(PADDING_BLOCK);
-        if self.padding && padded <= limit {
+        if self.padding && padded + self.signature_octets <= limit {
             let octets = padded - message.len() - 4;
             push(message, option::PADDING, &[0; PADDING_BLOCK][..octets]);
         }

@@ -38,12 +38,11 @@ impl Asker<'_> {
     /// Octets that an answer may have.
     #[inline]
     fn limit(&self, query: &Query<'_>) -> usize {
-        let limit = match (self.transport, query.edns) {
+        match (self.transport, query.edns) {
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(UDP_PAYLOAD_OCTETS)),
             (Transport::Udp, None) => 512,
             _ => usize::from(u16::MAX),
-        };
-        limit.saturating_sub(self.signature_octets)
+        }
     }
 }
 
@@ -100,7 +99,7 @@ impl Authority {
         }
         let &Asker { client, now, transport, key, .. } = asker;
         let limit = asker.limit(query);
-        let mut opt = Opt::new(query, transport, self.server_id.as_deref());
+        let mut opt = Opt::new(query, asker, self.server_id.as_deref());
         let mut verified = key.is_some();
         if let (Some((secret, policy)), Some(cookie)) = (&self.cookies, &query.cookie) {
             let seconds = asker.seconds() as u32;

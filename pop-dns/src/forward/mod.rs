@@ -42,7 +42,6 @@ use self::entry::Entry;
 use self::flight::{Boarded, Flights, Landing, Takeoff};
 use self::sift::Useless;
 use self::stats::count;
-#[cfg(feature = "dnssec")]
 use self::subscribers::{Pending, Place};
 use self::upstream::Upstreams;
 use crate::client::{Client, Endpoint, Race, Suspicion};
