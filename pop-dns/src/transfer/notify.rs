@@ -30,7 +30,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// # Errors
-/// [`TransferError::Code`] if the secondary does not want to know, [`TransferError::Io`] if it is silent.
+/// [`TransferError::Code`] if the secondary does not want to know, [`TransferError::Network`] if it is silent.
 pub async fn notify(secondary: SocketAddr, zone: &Zone, key: Option<&Key>) -> Result<(), TransferError> {
     let local: IpAddr = match secondary {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
