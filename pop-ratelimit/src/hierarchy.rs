@@ -78,6 +78,8 @@ impl Verdict {
 /// ones get back what they gave: a lost race can only admit less, never more.
 ///
 /// ```
+/// # #[cfg(feature = "std")]
+/// # {
 /// use pop_ratelimit::{Hierarchy, KeyedLimiter, Quota, Timestamp, TokenBucket, Verdict};
 ///
 /// let global = TokenBucket::new(Quota::per_second(1000));
@@ -88,6 +90,7 @@ impl Verdict {
 /// }
 /// let verdict = Hierarchy::new(&[&global, &(&clients, "alice")]).check_at(now, 1);
 /// assert!(matches!(verdict, Verdict::Denied { level: 1, .. }));
+/// # }
 /// ```
 #[derive(Clone, Copy)]
 pub struct Hierarchy<'a> {
