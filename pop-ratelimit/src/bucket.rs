@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::promises::{Charge, Promises};
 use crate::reservation::{Booking, Reservation};
 use crate::sync::{AtomicU64, Ordering, Padded};
 use crate::timeline::Timeline;
@@ -40,9 +41,8 @@ pub struct TokenBucket {
     timeline: Timeline,
     /// The TAT, in units of virtual time. `V(start)` at first: a full bucket.
     arrival: Padded<AtomicU64>,
-    /// The highest `V` at which a granted reservation will have been used; see [`TokenBucket::give_back`]. Written
-    /// by reservations that wait, and by nothing else.
-    promised: AtomicU64,
+    /// What reservations that wait were told; see there. Checks do not look at it.
+    promises: Promises,
 }
 
 impl TokenBucket {
@@ -52,7 +52,7 @@ impl TokenBucket {
         Self {
             timeline: Timeline::new(quota, BUDGET),
             arrival: Padded(AtomicU64::new(0)),
-            promised: AtomicU64::new(0),
+            promises: Promises::new(),
         }
     }
 
@@ -179,6 +179,8 @@ impl TokenBucket {
         let Some(units) = time.cost(cost) else { return Booking::Refused(time.never()) };
         let virtual_now = time.at(now);
         let queue_units_max = time.units(queue_max);
+        // Before the charge: a refund that comes between the two counts as later.
+        let lowered = self.promises.lowered();
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
             let after = debt(arrival, virtual_now) + units;
@@ -188,16 +190,20 @@ impl TokenBucket {
                 (_, Some(wait)) if wait <= wait_max && missing <= queue_units_max && after < 1 << 62 => wait,
                 _ => return Booking::Refused(time.limited(missing)),
             };
-            if missing > 0 {
-                // Before the charge, so that whoever sees the charge in a refund sees the promise too. If the
-                // charge then fails, the promise stays too high, and refunds give back less.
-                self.promise(virtual_now.wrapping_add(missing + units));
-            }
             let tail = virtual_now.wrapping_add(after);
-            // Release and Acquire: a refund that reads this word also reads the promise made before it.
-            match self.arrival.0.compare_exchange_weak(arrival, tail, Ordering::Release, Ordering::Relaxed) {
+            let swap = || {
+                // Relaxed: as in a check.
+                self.arrival.0.compare_exchange_weak(arrival, tail, Ordering::Relaxed, Ordering::Relaxed)
+            };
+            let used_at = virtual_now.wrapping_add(missing);
+            let swapped = match missing {
+                0 => swap(),
+                _ => self.promises.promise(virtual_now, used_at, time.burst_units - units, swap),
+            };
+            match swapped {
                 Ok(_) => {
-                    return Booking::Reserved(Reservation::new(self, tail, cost, now.saturating_add(wait)));
+                    let charge = Charge { used_at, units, last: Some((tail, lowered)) };
+                    return Booking::Reserved(Reservation::new(self, charge, cost, now.saturating_add(wait)));
                 }
                 Err(current) => arrival = current,
             }
@@ -208,13 +214,15 @@ impl TokenBucket {
     ///
     /// What the rate has brought since `charged` is not given back: those tokens may have been refilled already,
     /// and giving them twice would break the bound (burst 1 and 1 a second: taken at 0 s, another taken at 1 s;
-    /// a refund of the first at 1 s must not let a third pass). A [`Reservation`] knows its place in the queue and
-    /// gets back more; prompt refunds get back all. `now` must be no earlier than the stamps of other callers.
+    /// a refund of the first at 1 s must not let a third pass). Prompt refunds get back all. While reservations wait,
+    /// less comes back: what they were promised stays true.
+    ///
+    /// Of all calls only this one asks for a fresh stamp: if others were charged at later stamps than `now` already,
+    /// the bound is exceeded by what the rate brings in that lag.
     pub fn refund_at(&self, now: Timestamp, charged: Timestamp, cost: u64) {
         let time = self.timeline.current();
         let units = time.units(cost);
-        let tail = time.at(charged).wrapping_add(units);
-        self.give_back(Some(time.at(now)), tail, units, GiveBack::Bounded);
+        self.give_back(Some(time.at(now)), &Charge { used_at: time.at(charged), units, last: None }, units);
     }
 
     /// Takes `cost` tokens even if they are not there: for costs that have been spent already. The bucket may owe
@@ -255,33 +263,24 @@ impl TokenBucket {
         self.timeline.set(quota, now)
     }
 
-    /// Lowers the TAT for a charge of `units` that left it at `tail`.
-    ///
-    /// Removing a charge from the past is safe as far as it still lies in the future: `min(units, tail − V(now))`.
-    /// For while the TAT was above `V(now)`, every later charge was simply added, and would have been added to a
-    /// lower TAT just as well. And it must not undercut a reservation that waits: that one will use its tokens when
-    /// it was told to, whatever happens before, so the TAT stays at or above `promised`.
-    ///
-    /// A charge that is the last one is undone whole, without a clock: it is as if nobody had come.
-    pub(crate) fn give_back(&self, virtual_now: Option<u64>, tail: u64, units: u64, mode: GiveBack) {
-        // Acquire pairs with the Release of a reservation, see there.
-        let mut arrival = self.arrival.0.load(Ordering::Acquire);
+    /// Lowers the TAT by as much of `units` of a charge as is safe; the proof is in `promises`.
+    pub(crate) fn give_back(&self, virtual_now: Option<u64>, charge: &Charge, units: u64) {
+        let mut turn = self.promises.take_turn();
+        // Relaxed: the turn orders those who lower the word, and those who raise it publish nothing.
+        let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let next = if arrival == tail && mode == GiveBack::LastIsWhole {
-                arrival.wrapping_sub(units)
+            let lower_by = if turn.is_last(charge, arrival) {
+                units
             } else {
                 let Some(virtual_now) = virtual_now else { return };
-                let debt = debt(arrival, virtual_now);
-                let due = units.min(self::debt(tail, virtual_now));
-                let floor = self::debt(self.promised.load(Ordering::Relaxed), virtual_now);
-                let after = debt.saturating_sub(due).max(floor);
-                if after >= debt {
-                    return;
-                }
-                virtual_now.wrapping_add(after)
+                turn.safe(charge, units, virtual_now).min(debt(arrival, virtual_now))
             };
-            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Release, Ordering::Acquire) {
-                Ok(_) => return,
+            if lower_by == 0 {
+                return;
+            }
+            let next = arrival.wrapping_sub(lower_by);
+            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return turn.lowered_by(charge, lower_by),
                 Err(current) => arrival = current,
             }
         }
@@ -289,17 +288,6 @@ impl TokenBucket {
 
     pub(crate) fn time(&self) -> VirtualTime {
         self.timeline.current()
-    }
-
-    fn promise(&self, until: u64) {
-        let mut promised = self.promised.load(Ordering::Relaxed);
-        while debt(until, promised) > 0 {
-            // Relaxed: the Release of the charge that follows publishes it.
-            match self.promised.compare_exchange_weak(promised, until, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(current) => promised = current,
-            }
-        }
     }
 }
 
@@ -317,15 +305,6 @@ impl BucketAt<'_> {
     pub fn check(&self, cost: u64) -> Decision {
         self.bucket.take(&self.time, self.virtual_now, cost)
     }
-}
-
-/// Whether the last charge may be undone without regard to the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GiveBack {
-    /// The tail is exact.
-    LastIsWhole,
-    /// The tail is only a lower bound.
-    Bounded,
 }
 
 #[cfg(feature = "std")]

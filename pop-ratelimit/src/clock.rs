@@ -4,11 +4,15 @@ use std::sync::OnceLock;
 
 use crate::Timestamp;
 
-/// The counter, where it started, and nanoseconds per count: whole ones and 2⁻⁶⁴ths.
+/// What the clock shows when it starts: an hour. So moments shortly before have stamps, too: those of a clock that was
+/// paused before this one was first read, and of a processor whose counter lags.
+const START: Timestamp = Timestamp::from_nanos(3_600_000_000_000);
+
+/// The counter, where it would have shown zero, and nanoseconds per count: whole ones and 2⁻⁶⁴ths.
 struct Calibrated {
     clock: quanta::Clock,
-    start: u64,
-    /// The same moment by the system's clock.
+    zero: u64,
+    /// The start by the system's clock.
     #[cfg(feature = "tokio")]
     started: std::time::Instant,
     whole: u64,
@@ -17,8 +21,8 @@ struct Calibrated {
 
 static CALIBRATED: OnceLock<Calibrated> = OnceLock::new();
 
-/// Nanoseconds since the first call in this process, by a calibrated time stamp counter where there is one
-/// (`quanta`; half of what `Instant` costs). Monotonic. The first call calibrates, which takes a moment.
+/// Nanoseconds since an hour before the first call in this process, by a calibrated time stamp counter where there is
+/// one (`quanta`; half of what `Instant` costs). Monotonic. The first call calibrates, which takes a moment.
 #[inline]
 #[must_use]
 pub fn now() -> Timestamp {
@@ -26,17 +30,23 @@ pub fn now() -> Timestamp {
         Some(calibrated) => calibrated,
         None => calibrate(),
     };
-    // Counters of two processors may differ by a little; time does not run backwards for that.
-    let counts = calibrated.clock.raw().saturating_sub(calibrated.start);
+    let counts = calibrated.clock.raw().wrapping_sub(calibrated.zero);
     // One multiplication deep: the clock is most of what an uncontended check costs.
     let part = (u128::from(counts) * u128::from(calibrated.fraction)) >> 64;
     Timestamp::from_nanos(counts.wrapping_mul(calibrated.whole).wrapping_add(part as u64))
 }
 
-/// The start of the process clock by the system's clock.
+/// The stamp of a moment by the system's clock; moments more than an hour before the start have none, and get zero.
 #[cfg(feature = "tokio")]
-pub(crate) fn start() -> std::time::Instant {
-    CALIBRATED.get().unwrap_or_else(|| calibrate()).started
+pub(crate) fn stamp(moment: std::time::Instant) -> Timestamp {
+    let started = CALIBRATED.get().unwrap_or_else(|| calibrate()).started;
+    match moment.checked_duration_since(started) {
+        Some(after) => START.saturating_add(after),
+        None => {
+            let before = u64::try_from(started.duration_since(moment).as_nanos()).unwrap_or(u64::MAX);
+            Timestamp::from_nanos(START.as_nanos().saturating_sub(before))
+        }
+    }
 }
 
 #[cold]
@@ -46,8 +56,10 @@ fn calibrate() -> &'static Calibrated {
         // Nanoseconds in 2^58 counts: the ratio to 58 bits, and no overflow down to a counter of 16 MHz.
         let ratio = u128::from(clock.delta_as_nanos(0, 1 << 58)) << 6;
         let (whole, fraction) = ((ratio >> 64) as u64, ratio as u64);
+        // Counts in the head start: an hour in nanoseconds over nanoseconds per count.
+        let head_start = (u128::from(START.as_nanos()) << 64) / ratio.max(1);
         Calibrated {
-            start: clock.raw(),
+            zero: clock.raw().wrapping_sub(head_start as u64),
             #[cfg(feature = "tokio")]
             started: std::time::Instant::now(),
             clock,

@@ -82,12 +82,16 @@ impl LeasedBucket {
     #[inline]
     fn take(&self, cost: u64) -> Option<Decision> {
         let cell = self.cell();
-        let held = cell.load(Ordering::Relaxed);
-        let remaining = held.checked_sub(cost)?;
-        // Relaxed: a number of tokens, which publishes nothing. Only threads that share the cell, or steal from it,
-        // can get in between; then the slow path sorts it out.
-        cell.compare_exchange(held, remaining, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        Some(Decision::Allowed { remaining })
+        // Relaxed: a number of tokens, which publishes nothing.
+        let mut held = cell.load(Ordering::Relaxed);
+        loop {
+            let remaining = held.checked_sub(cost)?;
+            // Only threads that share the cell, or steal from it, can get in between: one of them was served.
+            match cell.compare_exchange_weak(held, remaining, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(Decision::Allowed { remaining }),
+                Err(current) => held = current,
+            }
+        }
     }
 
     #[cold]
@@ -97,7 +101,7 @@ impl LeasedBucket {
         }
         let decision = match self.shared.lease_at(now, cost, self.lease) {
             Ok(leased) => {
-                self.put(leased);
+                self.put(now, leased);
                 return Decision::Allowed { remaining: leased };
             }
             // More than the shared burst and less than the whole: it waits until the shared bucket is full.
@@ -129,13 +133,13 @@ impl LeasedBucket {
         if gathered > 0 && self.shared.check_at(now, cost - gathered).is_allowed() {
             return Some(Decision::Allowed { remaining: 0 });
         }
-        self.put(gathered);
+        self.put(now, gathered);
         None
     }
 
     /// Puts tokens into cells, none of which ever holds more than a lease: else the bound would not add up. The
-    /// own cell first; what does not fit in any is lost, which is less, never more.
-    fn put(&self, mut tokens: u64) {
+    /// own cell first; what does not fit in any goes back to the shared bucket.
+    fn put(&self, now: Timestamp, mut tokens: u64) {
         let own = self.index();
         for step in 0..self.cells.len() {
             let Padded(cell) = &self.cells[(own + step) % self.cells.len()];
@@ -147,6 +151,7 @@ impl LeasedBucket {
                 return;
             }
         }
+        self.shared.refund_at(now, now, tokens);
     }
 
     #[inline]
@@ -193,8 +198,9 @@ mod tests {
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(spend)).collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
-        // Racing refills of one cell may lose a lease; nothing is ever gained.
-        assert!((39_000..=40_000).contains(&passed), "{passed}");
+        // What one thread was about to take may come back after another has given up, but not after all of them.
+        let passed = passed + (0..2000).filter(|_| bucket.check_at(Timestamp::ZERO, 1).is_allowed()).count();
+        assert_eq!(passed, 40_000);
     }
 
     #[test]

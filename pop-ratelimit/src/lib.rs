@@ -26,6 +26,7 @@ mod keyed;
 mod leased;
 #[cfg(feature = "std")]
 mod penalty;
+mod promises;
 mod quota;
 mod ramp;
 mod reservation;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::bucket::GiveBack;
+use crate::promises::Charge;
 use crate::{Decision, Timestamp, TokenBucket};
 
 /// The answer of [`TokenBucket::reserve_at`].
@@ -37,8 +37,8 @@ impl<'a> Booking<'a> {
 /// Tokens of a [`TokenBucket`] that are taken and not yet used.
 ///
 /// Settle it with [`commit_at`](Self::commit_at) once the real cost is known. Dropped before that, it is given back:
-/// whole if nobody came after it; by the process clock, if it was made by that; otherwise not at all, so prefer
-/// [`cancel_at`](Self::cancel_at).
+/// whole if nobody came or went after it; else by the process clock, if it was made by that; else not at all, so
+/// prefer [`cancel_at`](Self::cancel_at).
 ///
 /// ```
 /// use core::time::Duration;
@@ -59,8 +59,7 @@ impl<'a> Booking<'a> {
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation<'a> {
     bucket: &'a TokenBucket,
-    /// The TAT that the charge left.
-    tail: u64,
+    charge: Charge,
     cost: u64,
     ready_at: Timestamp,
     /// It was made by the process clock, so that clock may be read when it is dropped.
@@ -70,10 +69,10 @@ pub struct Reservation<'a> {
 }
 
 impl<'a> Reservation<'a> {
-    pub(crate) fn new(bucket: &'a TokenBucket, tail: u64, cost: u64, ready_at: Timestamp) -> Self {
+    pub(crate) fn new(bucket: &'a TokenBucket, charge: Charge, cost: u64, ready_at: Timestamp) -> Self {
         Self {
             bucket,
-            tail,
+            charge,
             cost,
             ready_at,
             #[cfg(feature = "std")]
@@ -124,11 +123,8 @@ impl<'a> Reservation<'a> {
 
     fn give_back(&self, now: Option<Timestamp>, used: u64) {
         let time = self.bucket.time();
-        let units = time.units(self.cost) - time.units(used);
-        // What is used stands first, what is not used is the end of the charge: only that much of it can still
-        // lie in the future.
-        let virtual_now = now.map(|now| time.at(now));
-        self.bucket.give_back(virtual_now, self.tail, units, GiveBack::LastIsWhole);
+        let unused = self.charge.units.saturating_sub(time.units(used));
+        self.bucket.give_back(now.map(|now| time.at(now)), &self.charge, unused);
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pop_ratelimit::{
-    Decision, Hierarchy, KeyedLimiter, LeasedBucket, PrefixTiers, Quota, Timestamp, TokenBucket, Verdict, now,
+    Decision, Hierarchy, KeyedLimiter, LeasedBucket, PrefixTiers, Quota, Reservation, Timestamp, TokenBucket,
+    Verdict, now,
 };
 use proptest::prelude::*;
 
@@ -146,9 +147,10 @@ proptest! {
     /// The same for one bucket, where reservations and refunds meet and the clock steps back.
     #[test]
     fn a_bucket_with_refunds_and_reservations_conforms(
-        steps in prop::collection::vec((0_u8..4, 0_u64..400_000_000, 1_u64..4, 0_usize..6), 1..200),
+        steps in prop::collection::vec((0_u8..4, 0_u64..400_000_000, 1_u64..8, 0_usize..6), 1..200),
+        burst in 3_u64..12,
     ) {
-        let quota = Quota::per_second(10).burst(3);
+        let quota = Quota::per_second(10).burst(burst);
         let bucket = TokenBucket::new(quota);
         // (when used, charged when, cost)
         let mut used: Vec<(u64, u64, u64)> = Vec::new();
@@ -169,8 +171,10 @@ proptest! {
                     if reservation.ready_at() > at(now) {
                         reservation.cancel_at(at(now));
                     } else {
-                        used.push((reservation.ready_at().as_nanos(), charged, reservation.cost()));
-                        reservation.commit();
+                        // Used when it was ready; the real cost is known only now.
+                        let actual = cost.min(reservation.cost());
+                        used.push((reservation.ready_at().as_nanos(), charged, actual));
+                        reservation.commit_at(at(now), actual);
                     }
                 },
                 _ => if let Some(index) = used.len().checked_sub(which + 1) {
@@ -247,6 +251,59 @@ fn a_late_refund_must_not_let_a_third_pass() {
     assert!(keyed.check_at(&1, at(second), 1).is_allowed());
     keyed.refund_at(&1, at(second), at(0), 1);
     assert!(!keyed.check_at(&1, at(second), 1).is_allowed());
+}
+
+/// Whoever settles late after another's refund, or after a promise to a third, gets no more back than is safe.
+#[test]
+fn refunds_add_up_to_no_more_than_is_safe() {
+    let second = |seconds: u64| at(seconds * 1_000_000_000);
+    fn reserve(bucket: &TokenBucket, cost: u64) -> Reservation<'_> {
+        bucket.reserve_at(at(0), cost, Duration::from_secs(60)).reserved().unwrap()
+    }
+    // Two of five are taken at once and given back one by one; seven are used in between.
+    let bucket = TokenBucket::new(Quota::per_second(1).burst(10));
+    let (one, other) = (reserve(&bucket, 5), reserve(&bucket, 5));
+    one.cancel_at(at(0));
+    assert!(bucket.check_at(second(2), 7).is_allowed());
+    other.commit_at(second(2), 0);
+    assert_eq!(bucket.owed_at(second(2)), 7, "what is used is owed");
+
+    // The same word as before is not the same state.
+    let bucket = TokenBucket::new(Quota::per_second(1).burst(10));
+    let (one, other) = (reserve(&bucket, 5), reserve(&bucket, 5));
+    one.cancel_at(at(0));
+    assert!(bucket.check_at(second(2), 5).is_allowed());
+    drop(other);
+    assert!(bucket.owed_at(second(2)) >= 5, "what is used is owed");
+
+    // A reservation waits for eight; afterwards three more are used.
+    let bucket = TokenBucket::new(Quota::per_second(1).burst(10));
+    let (one, other) = (reserve(&bucket, 5), reserve(&bucket, 5));
+    let waiting = reserve(&bucket, 8);
+    assert_eq!(waiting.ready_at(), second(8));
+    waiting.commit();
+    one.cancel_at(at(0));
+    assert_eq!(bucket.owed_at(at(0)), 16);
+    assert!(bucket.check_at(second(9), 3).is_allowed());
+    other.commit_at(second(9), 0);
+    // Eight at 8 s and three at 9 s: at 10 s one more may be used, not two.
+    assert!(!bucket.check_at(second(10), 2).is_allowed());
+    assert!(bucket.check_at(second(10), 1).is_allowed());
+}
+
+#[test]
+fn whoever_gives_up_in_the_middle_gives_back_what_fits() {
+    let bucket = TokenBucket::new(Quota::per_second(1).burst(10));
+    let mut queue: Vec<_> =
+        (0..20).map(|_| bucket.reserve_at(at(0), 1, Duration::from_secs(60)).reserved().unwrap()).collect();
+    assert_eq!(queue[19].ready_at(), at(10_000_000_000));
+    // Nine of ten behind a burst of ten: the one who waits longest keeps its moment, the others' tokens are free.
+    for given_up in queue.drain(10..19) {
+        given_up.cancel_at(at(0));
+    }
+    assert_eq!(bucket.owed_at(at(0)), 11);
+    drop(queue.pop());
+    assert_eq!(bucket.owed_at(at(0)), 11, "not the last for sure, and without a clock: nothing is risked");
 }
 
 #[test]

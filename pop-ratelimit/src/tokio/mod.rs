@@ -8,9 +8,7 @@ pub use wait::{Patience, WaitError};
 
 use crate::Timestamp;
 
-/// The clock that waiting goes by: tokio's, so that a paused clock pauses this too, counted from where the process
-/// clock starts.
+/// The clock that waiting goes by: tokio's, so that a paused clock pauses this too, on the scale of the process clock.
 fn now() -> Timestamp {
-    let start = crate::clock::start();
-    Timestamp::ZERO.saturating_add(tokio::time::Instant::now().into_std().saturating_duration_since(start))
+    crate::clock::stamp(tokio::time::Instant::now().into_std())
 }
