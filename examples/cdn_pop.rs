@@ -4,12 +4,6 @@
 //! cargo run --release --example cdn_pop -- --http 127.0.0.1:8080 --origin http://127.0.0.1:8000
 //! ```
 
-#![allow(
-    unreachable_pub,
-    dead_code,
-    reason = "a program has no public face, and takes of the shared modules what it needs"
-)]
-
 mod cli;
 
 use std::net::SocketAddr;

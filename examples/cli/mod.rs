@@ -2,6 +2,14 @@
 //!
 //! 0 it went well · 1 it failed · 2 wrong usage · 69 cannot bind or reach · 78 wrong configuration
 
+#![allow(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    reason = "a program has no public face, and takes of what is shared what it needs"
+)]
+
+mod place;
 pub mod selftest;
 
 use std::error::Error;
@@ -12,8 +20,10 @@ use std::process::ExitCode;
 
 use pop_edge::config::FileError;
 use pop_edge::dns::zone::ZoneError;
-use pop_edge::{BuildError, Pop, RunError};
+use pop_edge::{BuildError, CertificateError, Pop, RunError};
 use tracing_subscriber::EnvFilter;
+
+pub use place::{Clients, Place};
 
 /// More threads than this help nobody.
 const WORKERS_MAX: usize = 1024;
@@ -26,6 +36,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// The flags that every preset's program has.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Common {
+    /// Play the story against what is embedded here, and exit 0 or 1
+    #[arg(long)]
+    pub selftest: bool,
+    /// How logs look
+    #[arg(long, value_enum, env = "POP_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses what, by default `level`. Colours only on a terminal, never with NO_COLOR.
@@ -87,6 +108,12 @@ impl From<BuildError> for Failure {
     }
 }
 
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        Self::config(chain(&error))
+    }
+}
+
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         Self::config(chain(&error))
@@ -122,8 +149,17 @@ pub fn end(name: &str, outcome: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Runs a program to its end on a runtime of its own.
-pub fn run(name: &str, program: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+/// Runs a preset's program to its end: its story where `--selftest` asks for it, else the PoP until the operator wants
+/// the end.
+pub fn run(
+    name: &str,
+    common: Common,
+    pop: impl FnOnce() -> Result<Pop, Failure>,
+    story: impl Future<Output = Result<(), Failure>>,
+) -> ExitCode {
+    log(common.log_format, if common.selftest { "warn" } else { "info" });
+    let program =
+        async { if common.selftest { story.await } else { Ok(pop()?.run_until(told_to_stop()).await?) } };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     end(name, runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(program)))
 }

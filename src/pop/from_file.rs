@@ -14,6 +14,7 @@ use crate::config::{
     Admin, Block, CachePolicy, CacheSection, ConditionSection, File, FileError, GuardSection, Host,
     HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
 };
+use crate::exchange::chain;
 use crate::guard::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, Guard, TrustedProxies};
 use crate::rules::{Action, Condition, Pattern, Rule, Rules};
 
@@ -288,18 +289,6 @@ fn pattern(section: &PatternSection) -> Pattern {
         PatternSection::EndsWith(text) => Pattern::ends_with(text.as_str()),
         PatternSection::Contains(text) => Pattern::contains(text.as_str()),
     }
-}
-
-/// An error with all that lies beneath it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
