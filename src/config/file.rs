@@ -132,13 +132,27 @@ pub struct LimitSection {
     pub burst: Option<u64>,
 }
 
+/// A field in which proxies tell who asked them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// `X-Forwarded-For`, which most load balancers write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Who may come in.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct GuardSection {
-    /// Blocks of proxies whose forwarding fields count.
+    /// Blocks of proxies whose forwarding field counts.
     pub trusted_proxies: Vec<Block>,
+    /// The one field that those proxies write; the other is a client's word, and means nothing.
+    pub forwarding_field: Forwarding,
     /// Blocks that are never limited.
     pub allow: Vec<Block>,
     /// Blocks that are not served.

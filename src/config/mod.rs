@@ -29,8 +29,9 @@ pub use settings::{Framing, Methods, Preset, Settings};
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 pub use {
     file::{
-        CacheSection, ConditionSection, FILE_OCTETS_MAX, FieldSection, File, FileError, GuardSection,
-        HostSection, LimitSection, Listen, PatternSection, PresetName, RuleSection, Tls, ZoneSection,
+        CacheSection, ConditionSection, FILE_OCTETS_MAX, FieldSection, File, FileError, Forwarding,
+        GuardSection, HostSection, LimitSection, Listen, PatternSection, PresetName, RuleSection, Tls,
+        ZoneSection,
     },
     unit::{Block, Octets, Span, UnitError},
 };

@@ -13,7 +13,6 @@
 //! nobody. Only the address itself is punished for its own excess: a neighbour of an attacker may be limited with the
 //! network, but is never put into the box for it.
 
-mod client;
 mod connections;
 
 use std::fmt;
@@ -29,7 +28,8 @@ use pop_ratelimit::{
 
 use crate::{Denial, Gate, Permit, RequestHead, Seat, Verdict};
 
-pub use client::{HOPS_MAX, PROXIES_MAX, ProxiesError, TrustedProxies};
+pub use pop_ratelimit::http::{ForwardingField, TrustedProxies};
+
 pub use connections::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, ConnectionPermit};
 
 /// Memory of the limits, by default: about a million clients in debt.

@@ -11,11 +11,13 @@ use pop_ratelimit::{Access, AccessList, Quota};
 
 use super::{Pop, PopBuilder};
 use crate::config::{
-    Admin, Block, CachePolicy, CacheSection, ConditionSection, File, FileError, GuardSection, Host,
-    HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
+    Admin, Block, CachePolicy, CacheSection, ConditionSection, File, FileError, Forwarding, GuardSection,
+    Host, HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
 };
 use crate::exchange::chain;
-use crate::guard::{CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, Guard, TrustedProxies};
+use crate::guard::{
+    CONNECTIONS_MAX, CONNECTIONS_PER_NETWORK_MAX, ConnectionBounds, ForwardingField, Guard, TrustedProxies,
+};
 use crate::rules::{Action, Condition, Pattern, Rule, Rules};
 
 /// Memory of a cache whose file does not say.
@@ -181,7 +183,11 @@ fn names_match(pattern: &str, name: &str) -> bool {
 fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Problem> {
     let pair = |block: &Block| (block.0, block.1);
     if !section.trusted_proxies.is_empty() {
-        let proxies = TrustedProxies::new(section.trusted_proxies.iter().map(pair));
+        let field = match section.forwarding_field {
+            Forwarding::XForwardedFor => ForwardingField::XForwardedFor,
+            Forwarding::Forwarded => ForwardingField::Forwarded,
+        };
+        let proxies = TrustedProxies::new(field, section.trusted_proxies.iter().map(pair));
         let proxies = proxies.map_err(|error| format!("trusted_proxies: {error}"))?;
         pop = pop.identify(move |peer, headers| proxies.client(peer, headers));
     }
@@ -326,5 +332,20 @@ mod tests {
         check("[[rule]]\nname = \"r\"\ndeny = 200\n", "expected a status from 400 to 499");
         check("[cache]\ntargets = [\"not a field\"]\n", "cache: targets: \"not a field\" is no field name");
         check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
+    }
+    #[test]
+    fn only_the_field_that_the_proxies_write_is_believed() {
+        let told = |extra: &str| {
+            let text = format!("[guard]\ntrusted_proxies = [\"10.0.0.0/8\"]\n{extra}");
+            let file = File::parse(&text, "pop.toml").expect("it parses");
+            let pop = PopBuilder::from_file(&file, "pop.toml").expect("it describes a PoP");
+            let mut headers = http::HeaderMap::new();
+            headers.insert("x-forwarded-for", "6.6.6.6, 192.0.2.1".parse().expect("a value"));
+            headers.insert("forwarded", "for=6.6.6.6, for=192.0.2.2".parse().expect("a value"));
+            pop.identify.expect("proxies are named")([10, 0, 0, 1].into(), &headers).to_string()
+        };
+        assert_eq!(told(""), "192.0.2.1");
+        assert_eq!(told("forwarding_field = \"forwarded\"\n"), "192.0.2.2");
+        check("[guard]\nforwarding_field = \"via\"\n", "expected `x-forwarded-for` or `forwarded`");
     }
 }
