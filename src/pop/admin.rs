@@ -20,6 +20,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use super::handle::Handle;
+use super::query::Query;
 use crate::body::Body;
 use crate::config::Admin;
 use crate::exchange::{Connection, Observer, Record};
@@ -179,46 +180,12 @@ fn is_equal(one: &[u8], two: &[u8]) -> bool {
     std::hint::black_box(differences) == 0 && one.len() == two.len()
 }
 
-/// The parameters of a query.
-struct Query<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Query<'a> {
-    fn parse(text: &'a str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect())
-    }
-
-    fn get(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(own, _)| *own == name).map(|(_, value)| decoded(value))
-    }
-}
-
-/// `%XX` decoded; what is no escape, or no UTF-8 afterwards, is replaced.
-fn decoded(text: &str) -> String {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escape = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(octet) if *first == b'%' => {
-                octets.push(octet);
-                rest = &tail[2..];
-            }
-            _ => {
-                octets.push(if *first == b'+' { b' ' } else { *first });
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&octets).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_and_queries() {
+    fn names_and_tokens() {
         for (name, local) in [
             ("localhost:9090", true),
             ("127.0.0.1", true),
@@ -229,10 +196,6 @@ mod tests {
         ] {
             assert_eq!(is_local_name(name), local, "{name}");
         }
-        let query = Query::parse("tag=a%20b%2&soft&x=1+2");
-        assert_eq!(query.get("tag").as_deref(), Some("a b%2"));
-        assert_eq!((query.get("soft").as_deref(), query.get("x").as_deref()), (Some(""), Some("1 2")));
-        assert!(query.get("all").is_none());
         assert!(is_equal(b"abc", b"abc") && !is_equal(b"abc", b"abd") && !is_equal(b"ab", b"abc"));
     }
 }

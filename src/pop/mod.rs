@@ -9,6 +9,9 @@ mod future;
 mod handle;
 mod hosts;
 mod plane;
+// Without a cache and without routes there is nothing that takes parameters.
+#[cfg_attr(not(any(feature = "cache", feature = "route")), allow(dead_code))]
+mod query;
 mod run;
 mod service;
 

@@ -2,10 +2,13 @@
 
 mod resolver;
 
+#[cfg(feature = "route")]
 use std::sync::Arc;
 
+use pop_dns::Authority;
+#[cfg(feature = "route")]
+use pop_dns::NameBuf;
 use pop_dns::zone::Zone;
-use pop_dns::{Authority, NameBuf};
 
 pub(crate) use resolver::Resolver;
 
@@ -28,7 +31,8 @@ pub(crate) fn authority(
     authority
 }
 
-/// The zone that a name lies in, if one of them does.
+/// Whether a name lies in one of the zones.
+#[cfg(feature = "route")]
 pub(crate) fn has_zone(zones: &[Zone], name: &NameBuf) -> bool {
     zones.iter().any(|zone| name.is_within(zone.origin()))
 }
