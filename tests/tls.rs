@@ -1,0 +1,152 @@
+//! TLS as clients see it: who is shown a certificate, which protocol is spoken, and whose requests belong where.
+#![cfg(all(feature = "serve", feature = "cache", feature = "tls"))]
+
+mod support;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pop_edge::{Certificates, Pop};
+use rustls::pki_types::{CertificateDer, ServerName};
+use support::{PATIENCE, Reply, Running, Scripted, loopback, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const NAMES: [&str; 2] = ["one.example", "two.example"];
+
+/// A PoP with a certificate for two names, its origin, and what a client must trust.
+async fn secured() -> (Scripted, Running, CertificateDer<'static>) {
+    let origin =
+        Scripted::start(|asked| Reply::ok("Cache-Control: max-age=60", &asked.field("host").unwrap())).await;
+    let made = rcgen::generate_simple_self_signed(NAMES.map(String::from)).expect("names");
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let certificates = Certificates::pem(NAMES, chain.as_bytes(), key.as_bytes()).expect("a pair");
+    let builder = Pop::cdn("test").https(loopback(), certificates).host("*", origin.origin());
+    (origin, start(builder).await, made.cert.der().clone())
+}
+
+fn client(trusted: &CertificateDer<'static>, protocols: &[&[u8]]) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
+}
+
+async fn shake(
+    server: SocketAddr,
+    name: &'static str,
+    config: rustls::ClientConfig,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(server).await?;
+    let name = ServerName::try_from(name).expect("a name");
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    tokio::time::timeout(PATIENCE, handshake).await.expect("an end within the patience")
+}
+
+/// One GET over HTTP/1.1 to whoever `host` is, on a connection for `name`: status and body.
+async fn get(pop: &Running, trusted: &CertificateDer<'static>, name: &'static str, host: &str) -> String {
+    let mut stream = shake(pop.addresses.https[0], name, client(trusted, &[b"http/1.1"])).await.expect("TLS");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it is open");
+    let mut answer = String::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer");
+    answer
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_client_offers_it() {
+    let (origin, pop, trusted) = secured().await;
+    let config = client(&trusted, &[b"h2", b"http/1.1"]);
+    let stream = shake(pop.addresses.https[0], "one.example", config).await.expect("TLS");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    for is_hit in [false, true] {
+        let request = Request::get("https://one.example/").body(Empty::<Bytes>::new()).expect("a request");
+        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("in time");
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, http::Version::HTTP_2));
+        let status = answer.headers()["cache-status"].to_str().expect("text").to_owned();
+        assert_eq!(status.contains("; hit"), is_hit, "{status}");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, "one.example");
+    }
+    // On this connection, another name's requests are misdirected (RFC 9110 §15.5.20), whatever certificate it has.
+    let request = Request::get("https://two.example/").body(Empty::<Bytes>::new()).expect("a request");
+    let answer = sender.send_request(request).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(origin.asked().len(), 1);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_connection_serves_the_name_it_was_made_for() {
+    let (origin, pop, trusted) = secured().await;
+    for name in NAMES {
+        let answer = get(&pop, &trusted, name, name).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(name), "{answer}");
+    }
+    let answer = get(&pop, &trusted, "one.example", "two.example").await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    assert_eq!(origin.asked().len(), 2, "the misdirected request went no further");
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_shown_nothing() {
+    let (_origin, pop, trusted) = secured().await;
+    let refused = shake(pop.addresses.https[0], "three.example", client(&trusted, &[])).await;
+    let error = refused.expect_err("there is no certificate for it").to_string();
+    assert!(error.contains("AccessDenied") || error.contains("UnrecognisedName"), "{error}");
+    // And the PoP serves on.
+    assert!(get(&pop, &trusted, "one.example", "one.example").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn nothing_below_tls_1_2() {
+    let (_origin, pop, _) = secured().await;
+    for minor in [1, 2] {
+        // A ClientHello (RFC 4346 §7.4.1.2) for TLS 1.0 or 1.1: version, random, no session, one suite, no compression,
+        // and the signatures that it takes.
+        let mut hello = vec![3, minor];
+        hello.extend_from_slice(&[7; 32]);
+        hello.extend_from_slice(&[0, 0, 2, 0xc0, 0x13, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
+        let mut record = vec![22, 3, 1, 0, 4 + u8::try_from(hello.len()).expect("short")];
+        record.extend_from_slice(&[1, 0, 0, u8::try_from(hello.len()).expect("short")]);
+        record.extend_from_slice(&hello);
+        let mut stream = TcpStream::connect(pop.addresses.https[0]).await.expect("it listens");
+        stream.write_all(&record).await.expect("it is open");
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        // A fatal alert: protocol_version (70).
+        assert_eq!(answer.first(), Some(&21), "an alert, and nothing else: {answer:?}");
+        assert_eq!(&answer[5..7], &[2, 70]);
+    }
+}
+
+#[tokio::test]
+async fn http_spoken_to_the_tls_port_ends() {
+    let (_origin, pop, trusted) = secured().await;
+    let mut stream = TcpStream::connect(pop.addresses.https[0]).await.expect("it listens");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: one.example\r\n\r\n").await.expect("it is open");
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+    assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+    assert!(get(&pop, &trusted, "one.example", "one.example").await.starts_with("HTTP/1.1 200 "));
+}
