@@ -75,6 +75,9 @@ pub use {
     pop::{Addresses, Answering, BuildError, Handle, Pop, PopBuilder, PopService, RunError},
 };
 
+#[cfg(all(fuzzing, feature = "serve"))]
+pub use serve::fuzz;
+
 /// The README's example compiles.
 #[cfg(all(doctest, feature = "serve", feature = "cache", feature = "dns", feature = "ratelimit"))]
 #[doc = include_str!("../README.md")]

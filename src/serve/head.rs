@@ -134,6 +134,7 @@ impl HeadScanner {
         {
             *last = b'\n';
         }
+        debug_assert!(self.partial.len() <= LINE_START_BYTES);
     }
 
     fn line(&mut self, line: &[u8]) -> Finding {
@@ -142,8 +143,8 @@ impl HeadScanner {
             State::Head if is_blank => return self.head_ended(),
             State::Head => {
                 self.has_octets = true;
-                if !self.is_first_line {
-                    self.field(line);
+                if !self.is_first_line && !self.field(line) {
+                    return self.lose();
                 }
                 self.is_first_line = false;
             }
@@ -159,9 +160,14 @@ impl HeadScanner {
         Finding::Plain
     }
 
-    fn field(&mut self, line: &[u8]) {
+    /// Whether the field, if it tells a framing, can be followed: a length behind so much white space that it may have
+    /// been cut off cannot.
+    fn field(&mut self, line: &[u8]) -> bool {
         match line.first().map(u8::to_ascii_lowercase) {
             Some(b'c') if is_named(line, b"content-length:") => {
+                if line.len() >= LINE_START_BYTES {
+                    return false;
+                }
                 // hyper refuses what is no number and what differs.
                 let value = line[b"content-length:".len()..].trim_ascii();
                 self.length =
@@ -170,6 +176,7 @@ impl HeadScanner {
             Some(b't') if is_named(line, b"transfer-encoding:") => self.is_chunked = true,
             _ => {}
         }
+        true
     }
 
     fn head_ended(&mut self) -> Finding {
@@ -207,9 +214,16 @@ fn is_named(line: &[u8], name: &[u8]) -> bool {
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
+/// The digits of the largest chunk; with more, zeros before them included, a line cannot be followed.
+const CHUNK_DIGITS_MAX: usize = 16;
+
 /// The size in a chunk's first line (RFC 9112 §7.1); extensions are passed over.
 fn chunk_size(line: &[u8]) -> Option<u64> {
+    const { assert!(CHUNK_DIGITS_MAX < LINE_START_BYTES, "what is judged is never cut off") };
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    if digits > CHUNK_DIGITS_MAX {
+        return None;
+    }
     let text = std::str::from_utf8(&line[..digits]).ok()?;
     let size = u64::from_str_radix(text, 16).ok()?;
     matches!(line.get(digits), None | Some(b'\r' | b'\n' | b';' | b' ' | b'\t')).then_some(size)
@@ -262,6 +276,12 @@ mod tests {
             format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}GET / HTTP/1.1\r\n\r\n", body.len());
         check(&post, Finding::Plain, true);
         check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Finding::Lost, false);
+        // What hides behind more than is kept of a line is not guessed, however the octets come.
+        let zeros = "0".repeat(LINE_START_BYTES);
+        let chunk = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{zeros}5\r\n");
+        check(&chunk, Finding::Lost, false);
+        let spaces = " ".repeat(LINE_START_BYTES);
+        check(&format!("POST / HTTP/1.1\r\nContent-Length:{spaces}5\r\n\r\n"), Finding::Lost, false);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod connection;
 mod driver;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod head;
 pub(crate) mod identity;
 mod io;
