@@ -17,11 +17,10 @@ use super::epochs::{Epochs, Writer};
 use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
-use super::handle::{Counters, Handle, Purge, PurgeMode};
+use super::handle::{Counters, Handle};
 use super::key::{self, CacheKey, KeyError};
 use super::live::Budget;
 use super::policy::Exchange;
-use super::record;
 use super::rules::Rules;
 use super::service::CacheLayer;
 use super::slices::SLICE_BYTES;
@@ -145,19 +144,19 @@ pub(crate) enum Held {
 /// What the layer, the handle and the fetches share.
 pub(crate) struct Shared {
     pub(crate) store: Cache<CacheKey, Held>,
-    uncacheable: Cache<CacheKey, ()>,
+    pub(super) uncacheable: Cache<CacheKey, ()>,
     pub(crate) flights: Flights,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
     pub(crate) epochs: Epochs,
     hasher: RandomState,
     /// The purges of the tier below that are under way.
-    purges_below: AtomicU64,
+    pub(super) purges_below: AtomicU64,
     /// Counts sliced responses; the names of their slices.
     sliced: AtomicU64,
     pub(crate) name: String,
     pub(crate) object_bytes_max: u64,
-    settings: HttpCacheBuilder,
+    pub(super) settings: HttpCacheBuilder,
 }
 
 impl fmt::Debug for Shared {
@@ -337,7 +336,7 @@ impl Shared {
     }
 
     /// The right to change what is stored for a key.
-    fn writer(&self, key: &CacheKey) -> Writer<'_> {
+    pub(super) fn writer(&self, key: &CacheKey) -> Writer<'_> {
         self.epochs.writer(self.hasher.hash_one(key))
     }
 
@@ -386,149 +385,12 @@ impl Shared {
         self.settings.keep
     }
 
-    /// What the tier below has for a key, now in memory too; the newest first.
-    pub(crate) async fn fetch_below(&self, key: &CacheKey, epoch: u64) -> Vec<Arc<Stored>> {
-        let Some(tier) = &self.settings.tier else { return Vec::new() };
-        // Pairs with `purge_below`: whoever sees no purge under way asks after it.
-        if self.purges_below.load(Ordering::Acquire) > 0 {
-            return Vec::new();
-        }
-        let Some(record) = tier.get(key).await else { return Vec::new() };
-        let Some(found) = record::decode(self, key, &record) else {
-            // Torn, damaged, or of another version.
-            tier.remove(key).await;
-            return Vec::new();
-        };
-        let found: Vec<Arc<Stored>> = found.into_iter().map(Arc::new).collect();
-        let now = self.now();
-        for stored in found.iter().rev() {
-            if !self.store(key, Arc::clone(stored), epoch, now) {
-                // Purged meanwhile, or no room: what no longer counts is not served either.
-                return Vec::new();
-            }
-        }
-        found
-    }
-
-    /// Hands what is stored for a key down to the tier below, in a task of its own.
-    pub(crate) fn keep_below(self: &Arc<Self>, key: &CacheKey, epoch: u64) {
-        let Some(tier) = self.settings.tier.clone() else { return };
-        let Some(resource) = self.resource(key.as_str()) else { return };
-        let Some(record) = record::encode(self, &resource, self.now()) else { return };
-        let (shared, key) = (Arc::clone(self), key.clone());
-        tokio::spawn(async move {
-            tier.put(&key, record).await;
-            // A purge that came meanwhile may not have found it.
-            if shared.writer(&key).is_outdated(epoch) {
-                tier.remove(&key).await;
-            }
-        });
-    }
-
-    /// Purges the tier below. Until it has done so it is not asked.
-    pub(crate) fn purge_below(self: &Arc<Self>, what: Purge) {
-        let Some(tier) = self.settings.tier.clone() else { return };
-        self.purges_below.fetch_add(1, Ordering::AcqRel);
-        let shared = Arc::clone(self);
-        let purge = async move {
-            match &what {
-                Purge::Key(key) => tier.remove(key).await,
-                what => tier.purge(what).await,
-            }
-            shared.purges_below.fetch_sub(1, Ordering::AcqRel);
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(purge)),
-            // An operator's thread outside of any runtime can wait.
-            Err(_) => {
-                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
-                    runtime.block_on(purge);
-                }
-            }
-        }
-    }
-
-    /// Keeps the tier below from being asked while memory and tier are purged one after the other.
-    pub(crate) fn hold_below(&self) -> HoldBelow<'_> {
-        self.purges_below.fetch_add(1, Ordering::AcqRel);
-        HoldBelow(&self.purges_below)
-    }
-
-    /// Invalidates one key (RFC 9111 §4.4). Says how many responses went.
-    pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
-        let mut writer = self.writer(key);
-        writer.invalidate();
-        self.uncacheable.remove(key.as_str());
-        match self.store.remove(key.as_str()) {
-            Some(Held::Resource(resource)) => resource.variants.len(),
-            Some(Held::Slice(_)) | None => 0,
-        }
-    }
-
-    /// Purges one key. Says how many responses that concerned.
-    pub(crate) fn purge_key(&self, key: &CacheKey, mode: PurgeMode) -> usize {
-        if mode == PurgeMode::Remove {
-            return self.invalidate(key);
-        }
-        let mut writer = self.writer(key);
-        // What is being fetched is older than the purge.
-        writer.invalidate();
-        let now = self.now();
-        let resource = self.resource(key.as_str());
-        resource.map_or(0, |found| found.variants.iter().filter(|stored| stored.purge_softly(now)).count())
-    }
-
-    /// Purges every response with this tag.
-    pub(crate) fn purge_tag(&self, tag: &str, mode: PurgeMode) -> usize {
-        match mode {
-            PurgeMode::Remove => {
-                self.epochs.sweep();
-                self.store.invalidate_tag(self.tag(tag))
-            }
-            PurgeMode::MarkStale => self.mark(|_, stored| stored.tags.iter().any(|own| **own == *tag)),
-        }
-    }
-
-    /// Purges every response of this host, whatever the scheme and the port.
-    pub(crate) fn purge_host(&self, host: &str, mode: PurgeMode) -> usize {
-        match mode {
-            PurgeMode::Remove => {
-                self.epochs.sweep();
-                self.store.invalidate_tag(self.host_tag(host))
-            }
-            PurgeMode::MarkStale => self.mark(|key, _| key.host().eq_ignore_ascii_case(host)),
-        }
-    }
-
-    /// Marks stale every response for which `concerns` holds, and says how many.
-    pub(crate) fn mark(&self, concerns: impl Fn(&CacheKey, &Stored) -> bool) -> usize {
-        self.epochs.sweep();
-        let now = self.now();
-        let mut marked = 0;
-        self.store.for_each(|key, held| {
-            if let Held::Resource(resource) = held {
-                let variants = resource.variants.iter().filter(|stored| concerns(key, stored));
-                marked += variants.filter(|stored| stored.purge_softly(now)).count();
-            }
-        });
-        marked
-    }
-
-    fn tag(&self, tag: &str) -> u64 {
+    pub(super) fn tag(&self, tag: &str) -> u64 {
         self.hasher.hash_one(tag)
     }
 
-    fn host_tag(&self, host: &str) -> u64 {
+    pub(super) fn host_tag(&self, host: &str) -> u64 {
         self.hasher.hash_one(("host", host.to_ascii_lowercase()))
-    }
-}
-
-/// While it lives the tier below is not asked.
-pub(crate) struct HoldBelow<'a>(&'a AtomicU64);
-
-impl Drop for HoldBelow<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

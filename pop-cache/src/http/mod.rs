@@ -32,6 +32,8 @@
 #[cfg(feature = "tower")]
 mod answer;
 #[cfg(feature = "tower")]
+mod below;
+#[cfg(feature = "tower")]
 mod body;
 #[cfg(feature = "tower")]
 mod builder;
@@ -66,6 +68,8 @@ mod live;
 #[cfg(feature = "tower")]
 mod pass;
 mod policy;
+#[cfg(feature = "tower")]
+mod purge;
 mod range;
 #[cfg(feature = "tower")]
 mod record;
