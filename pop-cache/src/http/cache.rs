@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use super::builder::{HttpCacheBuilder, QueryPolicy};
 use super::contents::Slices;
 use super::epochs::{Epochs, Writer};
+use super::equivalence::{self, Variances};
 use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
@@ -145,6 +146,7 @@ pub(crate) enum Held {
 pub(crate) struct Shared {
     pub(crate) store: Cache<CacheKey, Held>,
     pub(super) uncacheable: Cache<CacheKey, ()>,
+    pub(super) variances: Variances,
     pub(crate) flights: Flights,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
@@ -152,8 +154,8 @@ pub(crate) struct Shared {
     hasher: RandomState,
     /// The purges of the tier below that are under way.
     pub(super) purges_below: AtomicU64,
-    /// Counts sliced responses; the names of their slices.
-    sliced: AtomicU64,
+    /// Counts names that are given once.
+    names: AtomicU64,
     pub(crate) name: String,
     pub(crate) object_bytes_max: u64,
     pub(super) settings: HttpCacheBuilder,
@@ -182,13 +184,14 @@ impl Shared {
         Self {
             store: Cache::builder(settings.capacity).entries(entries).build(),
             uncacheable: Cache::builder(MAX_HIT_FOR_MISS).build(),
+            variances: equivalence::variances(),
             flights: Flights::default(),
             budget: Budget::new(flight_bytes_max),
             counters: Counters::default(),
             epochs: Epochs::new(),
             hasher: RandomState::new(),
             purges_below: AtomicU64::new(0),
-            sliced: AtomicU64::new(0),
+            names: AtomicU64::new(0),
             name,
             object_bytes_max,
             settings,
@@ -286,7 +289,12 @@ impl Shared {
     /// A name for the slices of a response; `None` where there are to be none.
     pub(crate) fn new_slices(&self) -> Option<Slices> {
         let bytes = self.settings.slice_bytes?;
-        Some(Slices { id: self.sliced.fetch_add(1, Ordering::Relaxed), bytes })
+        Some(Slices { id: self.names.fetch_add(1, Ordering::Relaxed), bytes })
+    }
+
+    /// A name that no other run gives, as good as certainly.
+    pub(crate) fn new_name(&self) -> u64 {
+        self.hasher.hash_one(self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Which of its variants a request asks for, as far as `vary` tells: zero where nothing selects.
@@ -340,8 +348,9 @@ impl Shared {
         self.epochs.writer(self.hasher.hash_one(key))
     }
 
-    /// Stores a response, unless its key was invalidated since the fetch began. Says whether it is stored.
-    pub(crate) fn store(&self, key: &CacheKey, stored: Arc<Stored>, epoch: u64, now: SystemTime) -> bool {
+    /// Stores a response under this very key, unless that was invalidated since the fetch began. Says whether it is
+    /// stored.
+    pub(super) fn store_as(&self, key: &CacheKey, stored: Arc<Stored>, epoch: u64, now: SystemTime) -> bool {
         let writer = self.writer(key);
         if writer.is_outdated(epoch) {
             return false;

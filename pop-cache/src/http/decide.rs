@@ -135,7 +135,7 @@ pub(crate) fn look_up<B>(
 ) -> Found<B> {
     let directives =
         if facts.has_directives { RequestDirectives::parse(headers) } else { RequestDirectives::default() };
-    let resource = shared.resource(key);
+    let resource = shared.find(key);
     let candidate = resource.as_deref().and_then(|resource| resource.select(headers));
     let forward = match (candidate, &resource) {
         (None, None) => Forward::UriMiss,

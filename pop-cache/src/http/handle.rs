@@ -240,7 +240,7 @@ impl Handle {
     pub fn explain(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Explanation, KeyError> {
         let extensions = http::Extensions::new();
         let key = self.shared.key(&RequestHead { method, uri, headers, extensions: &extensions })?;
-        let resource = self.shared.resource(key.as_str());
+        let resource = self.shared.find(key.as_str());
         let now = self.shared.now();
         let selected = resource.as_deref().and_then(|resource| resource.select(headers)).map(|stored| {
             let directives = RequestDirectives::parse(headers);

@@ -49,6 +49,8 @@ mod directive;
 mod disk;
 #[cfg(feature = "tower")]
 mod epochs;
+#[cfg(feature = "tower")]
+mod equivalence;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "the layer reads all of it"))]
 mod facts;
 #[cfg(feature = "tower")]
@@ -75,6 +77,8 @@ mod range;
 mod record;
 mod reuse;
 mod rules;
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "the layer keys by it"))]
+mod search;
 #[cfg(feature = "tower")]
 mod service;
 #[cfg(feature = "tower")]
@@ -105,6 +109,8 @@ pub use directive::{
 #[cfg_attr(docsrs, doc(cfg(feature = "disk")))]
 pub use disk::{DiskTier, MAX_DISK_WRITES};
 #[cfg(feature = "tower")]
+pub use equivalence::{MAX_VARIANCE_PATHS, MAX_VARIANCES};
+#[cfg(feature = "tower")]
 pub use fetch::FetchError;
 pub use fields::{remove_hop_by_hop, remove_unstorable, update_stored, weight_of_fields};
 pub use freshness::{Freshness, LifetimeSource};
@@ -119,7 +125,8 @@ pub use live::{BLOCK_BYTES, WINDOW_BYTES};
 pub use policy::{Exchange, Policy, Refusal, Storability};
 pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
 pub use reuse::{Cause, Reuse, StaleAllowance};
-pub use rules::{ImpliedRevalidation, RequestControl, Rules, SetCookie};
+pub use rules::{ImpliedRevalidation, NoVarySearch, RequestControl, Rules, SetCookie};
+pub use search::{MAX_SEARCH_PARAMETERS, SearchVariance};
 #[cfg(feature = "tower")]
 pub use service::{CacheFuture, CacheLayer, CacheService};
 #[cfg(feature = "tower")]

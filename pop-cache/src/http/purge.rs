@@ -6,8 +6,16 @@ use super::key::CacheKey;
 use super::stored::Stored;
 
 impl Shared {
-    /// Invalidates one key (RFC 9111 §4.4). Says how many responses went.
+    /// Invalidates one URI (RFC 9111 §4.4), and what was stored for it and its equivalents together. Says how many
+    /// responses went.
     pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
+        // The URI first: see `store`.
+        let own = self.invalidate_one(key);
+        own + self.equivalents(key.as_str()).iter().map(|key| self.invalidate_one(key)).sum::<usize>()
+    }
+
+    /// Invalidates what lies under this very key.
+    pub(super) fn invalidate_one(&self, key: &CacheKey) -> usize {
         let mut writer = self.writer(key);
         writer.invalidate();
         self.uncacheable.remove(key.as_str());
@@ -17,11 +25,16 @@ impl Shared {
         }
     }
 
-    /// Purges one key. Says how many responses that concerned.
+    /// Purges one URI, and what is stored for it and its equivalents together. Says how many responses that concerned.
     pub(crate) fn purge_key(&self, key: &CacheKey, mode: PurgeMode) -> usize {
         if mode == PurgeMode::Remove {
             return self.invalidate(key);
         }
+        let own = self.mark_one(key);
+        own + self.equivalents(key.as_str()).iter().map(|key| self.mark_one(key)).sum::<usize>()
+    }
+
+    fn mark_one(&self, key: &CacheKey) -> usize {
         let mut writer = self.writer(key);
         // What is being fetched is older than the purge.
         writer.invalidate();

@@ -37,6 +37,8 @@ pub struct Rules {
     pub request_control: RequestControl,
     /// What to do with responses that set cookies. Default [`SetCookie::AsStated`].
     pub set_cookie: SetCookie,
+    /// Whether `No-Vary-Search` counts. Default [`NoVarySearch::Honoured`].
+    pub no_vary_search: NoVarySearch,
 }
 
 /// Whether clients have a say.
@@ -72,6 +74,17 @@ pub enum SetCookie {
     Refused,
 }
 
+/// `No-Vary-Search`, by which an origin says which query parameters change nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoVarySearch {
+    /// One response answers all URIs that differ only in what it says does not count.
+    #[default]
+    Honoured,
+    /// The whole query counts.
+    Ignored,
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self {
@@ -84,6 +97,7 @@ impl Default for Rules {
             negative: Vec::new(),
             request_control: RequestControl::default(),
             set_cookie: SetCookie::default(),
+            no_vary_search: NoVarySearch::default(),
         }
     }
 }

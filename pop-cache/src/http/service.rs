@@ -355,7 +355,7 @@ async fn patiently(shared: &Shared, receiver: tokio::sync::watch::Receiver<Publi
 
 /// Whether the store has a fresh answer by now.
 fn is_there(shared: &Shared, key: &super::key::CacheKey, headers: &HeaderMap) -> bool {
-    let Some(resource) = shared.resource(key.as_str()) else { return false };
+    let Some(resource) = shared.find(key.as_str()) else { return false };
     let Some(stored) = resource.select(headers) else { return false };
     let directives = RequestDirectives::parse(headers);
     let reuse = stored.policy.reuse(shared.rules(), &directives, shared.now(), stored.purged_at());

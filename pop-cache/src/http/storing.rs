@@ -203,7 +203,7 @@ impl Storing {
 
     /// Another part of the same representation: the same strong validator, the same length (RFC 9111 §3.4).
     fn kin(&self, shared: &Shared) -> Option<Arc<Stored>> {
-        let resource = shared.resource(self.key.as_str())?;
+        let resource = shared.find(self.key.as_str())?;
         let other = resource.select(&self.request)?;
         let tag = validation::strong_tag(&self.headers)?;
         let is_kin = validation::strong_tag(&other.headers) == Some(tag)
