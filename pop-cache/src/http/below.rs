@@ -7,23 +7,16 @@ use super::cache::Shared;
 use super::handle::Purge;
 use super::key::CacheKey;
 use super::record;
+use super::search;
 use super::stored::Stored;
 
 impl Shared {
-    /// What the tier below has for a URI, now in memory too; the newest first.
+    /// What the tier below has for a key, now in memory too; the newest first. Responses for several URIs, and answers to
+    /// QUERY, are in memory only: their keys do not outlive it.
     pub(crate) async fn fetch_below(&self, key: &CacheKey, epoch: u64) -> Vec<Arc<Stored>> {
-        if self.settings.tier.is_none() {
+        let Some(tier) = self.settings.tier.as_ref().filter(|_| !search::is_derived(key)) else {
             return Vec::new();
-        }
-        let mut found = self.fetch_one_below(key, epoch).await;
-        for key in self.equivalents(key.as_str()) {
-            found.extend(self.fetch_one_below(&key, epoch).await);
-        }
-        found
-    }
-
-    async fn fetch_one_below(&self, key: &CacheKey, epoch: u64) -> Vec<Arc<Stored>> {
-        let Some(tier) = &self.settings.tier else { return Vec::new() };
+        };
         // Pairs with `purge_below`: whoever sees no purge under way asks after it.
         if self.purges_below.load(Ordering::Acquire) > 0 {
             return Vec::new();
@@ -48,14 +41,14 @@ impl Shared {
     /// Hands what is stored for a key down to the tier below, in a task of its own.
     pub(crate) fn keep_below(self: &Arc<Self>, key: &CacheKey, epoch: u64) {
         let Some(tier) = self.settings.tier.clone() else { return };
-        let Some((place, resource)) = self.find_with_key(key) else { return };
+        let Some(resource) = self.resource(key.as_str()).filter(|_| !search::is_derived(key)) else { return };
         let Some(record) = record::encode(self, &resource, self.now()) else { return };
         let (shared, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
-            tier.put(&place, record).await;
+            tier.put(&key, record).await;
             // A purge that came meanwhile may not have found it.
-            if [&key, &place].iter().any(|key| shared.writer(key).is_outdated(epoch)) {
-                tier.remove(&place).await;
+            if shared.writer(&key).is_outdated(epoch) {
+                tier.remove(&key).await;
             }
         });
     }
@@ -67,12 +60,7 @@ impl Shared {
         let shared = Arc::clone(self);
         let purge = async move {
             match &what {
-                Purge::Key(key) => {
-                    tier.remove(key).await;
-                    for key in shared.equivalents(key.as_str()) {
-                        tier.remove(&key).await;
-                    }
-                }
+                Purge::Key(key) => tier.remove(key).await,
                 what => tier.purge(what).await,
             }
             shared.purges_below.fetch_sub(1, Ordering::AcqRel);

@@ -22,6 +22,7 @@ use super::handle::{Counters, Handle};
 use super::key::{self, CacheKey, KeyError};
 use super::live::Budget;
 use super::policy::Exchange;
+use super::query::{self, Queried, QueryLayer};
 use super::rules::Rules;
 use super::service::CacheLayer;
 use super::slices::SLICE_BYTES;
@@ -126,6 +127,14 @@ impl HttpCache {
         CacheLayer::new(Arc::clone(&self.shared))
     }
 
+    /// As [`layer`](Self::layer), and the answers to QUERY (RFC 10008) are cached too, by URI and content. The request
+    /// body of the service must be made of [`Bytes`]: content of up to
+    /// [`MAX_QUERY_BYTES`](super::MAX_QUERY_BYTES) is read before the store is asked.
+    #[must_use]
+    pub fn query_layer(&self) -> QueryLayer {
+        QueryLayer::new(self.layer())
+    }
+
     /// The cache from the operator's side.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -147,6 +156,7 @@ pub(crate) struct Shared {
     pub(crate) store: Cache<CacheKey, Held>,
     pub(super) uncacheable: Cache<CacheKey, ()>,
     pub(super) variances: Variances,
+    pub(super) queried: Queried,
     pub(crate) flights: Flights,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
@@ -185,6 +195,7 @@ impl Shared {
             store: Cache::builder(settings.capacity).entries(entries).build(),
             uncacheable: Cache::builder(MAX_HIT_FOR_MISS).build(),
             variances: equivalence::variances(),
+            queried: query::queried(),
             flights: Flights::default(),
             budget: Budget::new(flight_bytes_max),
             counters: Counters::default(),

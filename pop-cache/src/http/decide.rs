@@ -12,6 +12,7 @@ use super::directive::RequestDirectives;
 use super::facts::Facts;
 use super::handle::count;
 use super::key::CacheKey;
+use super::query;
 use super::reuse::{Cause, Reuse, StaleAllowance};
 use super::status::{CacheStatus, Forward};
 use super::stored::Stored;
@@ -85,12 +86,7 @@ pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Deci
     }
     let is_head = *method == Method::HEAD;
     if !is_head && *method != Method::GET {
-        let Ok(key) = shared.key(&head) else { return Decision::Pass(None, Pass::NoKey) };
-        return match shared.purge_permission(&head) {
-            Some(true) => Decision::Purge(key),
-            Some(false) => Decision::Forbidden,
-            None => Decision::Pass(Some(key), Pass::Method),
-        };
+        return decide_other(shared, &head, &facts, is_empty(request.body()));
     }
     let pass = if facts.is_for_origin {
         Some(Pass::Conditions)
@@ -110,6 +106,33 @@ pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Deci
         }
     });
     decision.unwrap_or(Decision::Pass(None, Pass::NoKey))
+}
+
+/// Decides about a request that is neither GET nor HEAD.
+#[cold]
+fn decide_other<B2>(
+    shared: &Shared,
+    head: &RequestHead<'_>,
+    facts: &Facts<'_>,
+    is_empty: bool,
+) -> Decision<B2> {
+    let Ok(key) = shared.key(head) else { return Decision::Pass(None, Pass::NoKey) };
+    match shared.purge_permission(head) {
+        Some(true) => return Decision::Purge(key),
+        Some(false) => return Decision::Forbidden,
+        None => {}
+    }
+    if !query::is_query(head) || facts.is_for_origin || !is_empty {
+        return Decision::Pass(Some(key), Pass::Method);
+    }
+    let Some(key) = shared.query_key(&key, head) else { return Decision::Pass(Some(key), Pass::Content) };
+    // Of an answer to QUERY whatever holds of one to GET holds too (RFC 10008 §2.7).
+    match look_up(shared, key.as_str(), &Method::GET, head.headers, facts) {
+        Found::Answer(response) => Decision::Answer(response),
+        Found::AnswerAndRevalidate(response, task) => Decision::AnswerAndRevalidate(response, task),
+        Found::Slices(response, stored) => Decision::Slices(response, stored),
+        Found::Nothing(task) => Decision::Fetch(task),
+    }
 }
 
 /// Whether a request has no content, as far as can be told without reading it.

@@ -32,21 +32,12 @@ pub(crate) fn variances() -> Variances {
 impl Shared {
     /// What is stored for a URI: under its own key, else under one that stands for all URIs equivalent to it.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Resource>> {
-        self.resource(key).or_else(|| self.find_equivalent(key).map(|(_, resource)| resource))
-    }
-
-    /// As [`find`](Self::find), and under which key.
-    pub(crate) fn find_with_key(&self, key: &CacheKey) -> Option<(CacheKey, Arc<Resource>)> {
-        match self.resource(key.as_str()) {
-            Some(resource) => Some((key.clone(), resource)),
-            None => self.find_equivalent(key.as_str()),
-        }
+        self.resource(key).or_else(|| self.find_equivalent(key))
     }
 
     #[cold]
-    fn find_equivalent(&self, key: &str) -> Option<(CacheKey, Arc<Resource>)> {
-        let keys = self.equivalents(key).into_iter();
-        keys.filter_map(|key| self.resource(key.as_str()).map(|resource| (key, resource))).next()
+    fn find_equivalent(&self, key: &str) -> Option<Arc<Resource>> {
+        self.equivalents(key).iter().find_map(|key| self.resource(key.as_str()))
     }
 
     /// The keys that stand for URIs equivalent to that of `key`, as far as is known; none for most.
@@ -79,7 +70,7 @@ impl Shared {
     }
 
     fn common_key(&self, key: &CacheKey, stored: &Stored) -> Option<CacheKey> {
-        if self.rules().no_vary_search == NoVarySearch::Ignored || search::is_simplified(key) {
+        if self.rules().no_vary_search == NoVarySearch::Ignored || search::is_derived(key) {
             return None;
         }
         let variance = SearchVariance::parse(&stored.headers)?;

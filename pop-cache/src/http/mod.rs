@@ -72,6 +72,8 @@ mod pass;
 mod policy;
 #[cfg(feature = "tower")]
 mod purge;
+#[cfg(feature = "tower")]
+mod query;
 mod range;
 #[cfg(feature = "tower")]
 mod record;
@@ -123,6 +125,8 @@ pub use key::{CacheKey, KeyError, MAX_KEY_BYTES};
 #[cfg(feature = "tower")]
 pub use live::{BLOCK_BYTES, WINDOW_BYTES};
 pub use policy::{Exchange, Policy, Refusal, Storability};
+#[cfg(feature = "tower")]
+pub use query::{MAX_QUERIED_URIS, MAX_QUERY_BYTES, QueryLayer, QueryService, Replay};
 pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
 pub use reuse::{Cause, Reuse, StaleAllowance};
 pub use rules::{ImpliedRevalidation, NoVarySearch, RequestControl, Rules, SetCookie};

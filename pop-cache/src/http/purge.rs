@@ -7,10 +7,11 @@ use super::stored::Stored;
 
 impl Shared {
     /// Invalidates one URI (RFC 9111 §4.4), and what was stored for it and its equivalents together. Says how many
-    /// responses went.
+    /// responses went; answers to QUERY go uncounted.
     pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
         // The URI first: see `store`.
         let own = self.invalidate_one(key);
+        self.queried.remove(key.as_str());
         own + self.equivalents(key.as_str()).iter().map(|key| self.invalidate_one(key)).sum::<usize>()
     }
 
@@ -31,6 +32,7 @@ impl Shared {
             return self.invalidate(key);
         }
         let own = self.mark_one(key);
+        self.queried.remove(key.as_str());
         own + self.equivalents(key.as_str()).iter().map(|key| self.mark_one(key)).sum::<usize>()
     }
 

@@ -110,7 +110,7 @@ impl SearchVariance {
     /// of URIs; `name` keeps the keys of one variance apart from those of another.
     pub(crate) fn key(&self, key: &CacheKey, name: u64) -> Option<CacheKey> {
         let target = key.target();
-        if target.is_empty() || is_simplified(key) {
+        if target.is_empty() || is_derived(key) {
             return None;
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -119,8 +119,8 @@ impl SearchVariance {
     }
 }
 
-/// Whether a key is one under which equivalent URIs lie.
-pub(crate) fn is_simplified(key: &CacheKey) -> bool {
+/// Whether a key was made here, for several URIs or for a QUERY, and is none of a URI.
+pub(crate) fn is_derived(key: &CacheKey) -> bool {
     key.as_str().contains('#')
 }
 
@@ -263,7 +263,7 @@ mod tests {
         let common = variance.key(&raw, 7).expect("a key");
         assert_eq!(common.as_str(), "http://a.example/p?a=1&b=2#7");
         assert_eq!(common.host(), "a.example");
-        assert!(is_simplified(&common) && !is_simplified(&raw));
+        assert!(is_derived(&common) && !is_derived(&raw));
         assert_eq!(variance.key(&key("http://a.example/p?a=1&b=2"), 7), Some(common.clone()));
         assert_eq!(variance.key(&common, 7), None, "once is enough");
         assert_eq!(variance.key(&CacheKey::from_raw("own"), 7), None);

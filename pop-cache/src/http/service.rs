@@ -168,7 +168,7 @@ impl<B> CacheFuture<B> {
         Self { state: State::Ready(Some(response)) }
     }
 
-    fn later(future: impl Future<Output = Answer<B>> + Send + 'static) -> Self {
+    pub(crate) fn later(future: impl Future<Output = Answer<B>> + Send + 'static) -> Self {
         Self { state: State::Later(Box::pin(future)) }
     }
 }
@@ -390,7 +390,7 @@ where
             response.body_mut().attach(source, first);
             Ok(response)
         }
-        Err(FetchError::Changed) => {
+        Err(FetchError::Changed) if own.method == Method::GET => {
             // Start over with what is there now.
             let status = CacheStatus {
                 forward: Some(super::status::Forward::Stale),
