@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::builder::Builder;
 use crate::entry::{EntryOptions, Extra};
 use crate::flight::Flights;
+use crate::hazard::Hazard;
 use crate::index::Found;
 use crate::memory::kind;
 use crate::policy;
@@ -17,7 +18,7 @@ use crate::stats::Stats;
 use crate::store::{RemovalCause, Store, Terms, Weigher};
 use crate::stripe::Count;
 use crate::sync::Ordering;
-use crate::table::WORDS;
+use crate::table::{Hash as IndexHash, WORDS};
 use crate::{Timestamp, now};
 
 /// A lock-free cache, bounded by weight.
@@ -161,7 +162,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         K: Borrow<Q>,
         V: Clone,
     {
-        self.look_up(key, None).map(|found| found.value().clone())
+        self.get_with(key, None)
     }
 
     /// [`get`](Self::get) with the caller's clock, which must be the one that the entries were inserted by.
@@ -170,7 +171,32 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         K: Borrow<Q>,
         V: Clone,
     {
-        self.look_up(key, Some(now)).map(|found| found.value().clone())
+        self.get_with(key, Some(now))
+    }
+
+    #[inline]
+    fn get_with<Q: Hash + Eq + ?Sized>(&self, key: &Q, at: Option<Timestamp>) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        let store = &self.shared.store;
+        let hash = store.hash(key);
+        let read = store.index.read(hash, key, |slot, value| {
+            let is_plain = slot.kind.load(Ordering::Relaxed) & kind::DEADLINE == 0;
+            is_plain.then(|| {
+                policy::hit(slot);
+                value.clone()
+            })
+        });
+        match read {
+            Ok(Some(value)) => {
+                store.stripes.own().count(Count::Hits, 1);
+                Some(value)
+            }
+            Ok(None) => self.look_up(Hazard::new(), hash, key, at).map(|found| found.value().clone()),
+            Err(hazard) => self.look_up(hazard, hash, key, at).map(|found| found.value().clone()),
+        }
     }
 
     /// The value by reference, without copying it. The entry's memory is kept while the reference lives, and counts
@@ -179,16 +205,22 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     where
         K: Borrow<Q>,
     {
-        self.look_up(key, None).map(|found| Ref { found })
+        self.look_up(Hazard::new(), self.shared.store.hash(key), key, None).map(|found| Ref { found })
     }
 
     /// A look-up that counts, for the policy and for the statistics.
-    #[inline]
-    fn look_up<Q: Hash + Eq + ?Sized>(&self, key: &Q, at: Option<Timestamp>) -> Option<Found<'_, K, V>>
+    #[inline(never)]
+    fn look_up<Q: Hash + Eq + ?Sized>(
+        &self,
+        hazard: Hazard,
+        hash: IndexHash,
+        key: &Q,
+        at: Option<Timestamp>,
+    ) -> Option<Found<'_, K, V>>
     where
         K: Borrow<Q>,
     {
-        let found = self.shared.find(key, at);
+        let found = self.shared.live(self.shared.store.index.find_slowly(hazard, hash, key), at);
         let own = self.shared.store.stripes.own();
         match &found {
             Some(found) => {
@@ -404,7 +436,13 @@ impl<K: Hash + Eq, V> Shared<K, V> {
     where
         K: Borrow<Q>,
     {
-        let found = self.store.index.find(self.store.hash(key), key)?;
+        self.live(self.store.index.find(self.store.hash(key), key), at)
+    }
+
+    /// What was found, unless its time is over: then it goes.
+    #[inline]
+    fn live<'s>(&'s self, found: Option<Found<'s, K, V>>, at: Option<Timestamp>) -> Option<Found<'s, K, V>> {
+        let found = found?;
         if self.is_expired(&found, at) {
             self.store.remove_found(self.store.stripes.own(), &found, RemovalCause::Expired);
             return None;

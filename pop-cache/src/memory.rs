@@ -140,6 +140,16 @@ impl<K, V> Slot<K, V> {
         ptr::from_ref(self).addr()
     }
 
+    /// Key and value.
+    ///
+    /// # Safety
+    /// As for [`Slab::pair`].
+    #[inline]
+    pub(crate) unsafe fn pair(&self) -> &(K, V) {
+        // SAFETY: an occupied slot holds a pair, by the caller's promise.
+        unsafe { (*self.pair.get()).assume_init_ref() }
+    }
+
     #[inline]
     pub(crate) fn home(&self) -> u32 {
         self.link.load(Ordering::Relaxed)
@@ -252,21 +262,17 @@ impl<K, V> Slab<K, V> {
         }
     }
 
-    /// Whether a handle's slot is in the first chunk, as all are where the number of entries was known.
+    /// The slot of a handle in the first chunk, where all are if the number of entries was known.
     #[inline]
-    pub(crate) fn is_first(&self, handle: u32) -> bool {
-        handle < self.first_length
+    pub(crate) fn first_slot(&self, handle: u32) -> Option<&Slot<K, V>> {
+        // SAFETY: the first chunk has `first_length` slots.
+        (handle < self.first_length).then(|| unsafe { &*self.first.add(handle as usize) })
     }
 
     /// The slot of a handle that [`bump`](Self::bump) has handed out.
     #[inline]
     pub(crate) fn slot(&self, handle: u32) -> &Slot<K, V> {
-        if handle < self.first_length {
-            // SAFETY: the first chunk has `first_length` slots.
-            unsafe { &*self.first.add(handle as usize) }
-        } else {
-            self.further_slot(handle)
-        }
+        self.first_slot(handle).unwrap_or_else(|| self.further_slot(handle))
     }
 
     #[inline(never)]
