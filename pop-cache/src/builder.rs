@@ -9,7 +9,7 @@ use crate::cache::{Cache, Shared};
 use crate::flight::Flights;
 use crate::memory::Slot;
 use crate::room::Room;
-use crate::store::{Store, Weigher};
+use crate::store::{Listener, RemovalCause, Store, Weigher};
 
 /// Entries that an index is laid out for when nothing better is known.
 const ENTRIES_UNKNOWN: u64 = 1024;
@@ -22,7 +22,10 @@ pub struct Builder<K, V> {
     expected: Option<usize>,
     entries_max: Option<u64>,
     weigher: Option<Weigher<K, V>>,
+    listener: Option<Listener<K, V>>,
     time_to_live: Option<Duration>,
+    time_to_idle: Option<Duration>,
+    jitter: f64,
 }
 
 impl<K, V> fmt::Debug for Builder<K, V> {
@@ -38,7 +41,16 @@ impl<K, V> fmt::Debug for Builder<K, V> {
 
 impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, V> {
     pub(crate) fn new(capacity: u64) -> Self {
-        Self { capacity, expected: None, entries_max: None, weigher: None, time_to_live: None }
+        Self {
+            capacity,
+            expected: None,
+            entries_max: None,
+            weigher: None,
+            listener: None,
+            time_to_live: None,
+            time_to_idle: None,
+            jitter: 0.0,
+        }
     }
 
     /// How many entries to lay memory out for; by default the capacity if entries are not weighed, else 1,024. More
@@ -70,6 +82,30 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
         self
     }
 
+    /// How long an entry lives after it was last hit, unless it says otherwise; by default for ever. A hit on such an
+    /// entry reads the clock and writes a word beside it.
+    #[must_use]
+    pub fn time_to_idle(mut self, idle: Duration) -> Self {
+        self.time_to_idle = Some(idle);
+        self
+    }
+
+    /// Shortens each lifetime by a random part of it, at most this fraction (0 to 1; by default 0), so that what came
+    /// together does not go together.
+    #[must_use]
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.jitter = fraction.clamp(0.0, 1.0);
+        self
+    }
+
+    /// Told of every entry that goes, once, with the cause, on the thread whose operation took it out and after it
+    /// is out. It may use the cache; it is not told of what is left when the cache itself is dropped.
+    #[must_use]
+    pub fn on_removal(mut self, listener: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
     /// The cache.
     #[must_use]
     pub fn build(self) -> Cache<K, V> {
@@ -79,9 +115,11 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
         let expected = expected.min(self.entries_max.unwrap_or(u64::MAX)).min(Room::MAX).min(at_once);
         let expected = u32::try_from(expected).unwrap_or(u32::MAX);
         Cache::of(Arc::new(Shared {
-            store: Store::new(self.capacity, self.entries_max, expected),
+            store: Store::new(self.capacity, self.entries_max, expected, self.listener),
             weigher: self.weigher,
             time_to_live: self.time_to_live,
+            time_to_idle: self.time_to_idle,
+            jitter: self.jitter,
             flights: Flights::default(),
         }))
     }

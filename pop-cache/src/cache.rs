@@ -12,10 +12,10 @@ use crate::entry::{EntryOptions, Extra};
 use crate::flight::Flights;
 use crate::hazard::Hazard;
 use crate::index::Found;
-use crate::memory::kind;
+use crate::memory::{Word, kind};
 use crate::policy;
 use crate::stats::Stats;
-use crate::store::{RemovalCause, Store, Terms, Weigher};
+use crate::store::{Put, RemovalCause, Store, Terms, Weigher};
 use crate::stripe::Count;
 use crate::sync::Ordering;
 use crate::table::{Hash as IndexHash, WORDS};
@@ -64,7 +64,21 @@ pub(crate) struct Shared<K, V> {
     pub(crate) store: Store<K, V>,
     pub(crate) weigher: Option<Weigher<K, V>>,
     pub(crate) time_to_live: Option<Duration>,
+    pub(crate) time_to_idle: Option<Duration>,
+    /// The part of a lifetime that is random.
+    pub(crate) jitter: f64,
     pub(crate) flights: Flights<V>,
+}
+
+/// What [`compute`](Cache::compute) should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<V> {
+    /// Nothing.
+    Keep,
+    /// Put this value in.
+    Put(V),
+    /// Take the entry out.
+    Remove,
 }
 
 /// An entry that was not taken in, handed back.
@@ -225,6 +239,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         match &found {
             Some(found) => {
                 policy::hit(found.slot);
+                self.shared.touch(found, at);
                 own.count(Count::Hits, 1);
             }
             None => own.count(Count::Misses, 1),
@@ -238,6 +253,139 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         K: Borrow<Q>,
     {
         self.shared.find(key, None).is_some()
+    }
+
+    /// A copy of the value, unseen by the policy and the statistics.
+    pub fn peek<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        self.shared.find(key, None).map(|found| found.value().clone())
+    }
+
+    /// A [`get`](Self::get) for each key, in their order.
+    pub fn get_many<'q, Q: Hash + Eq + ?Sized + 'q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+    ) -> Vec<Option<V>>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        keys.into_iter().map(|key| self.get(key)).collect()
+    }
+
+    /// A [`get`](Self::get) that serves an old value while a new one is fetched: past the entry's
+    /// [`refresh_after`](EntryOptions::refresh_after), the first caller has `refresh` called, which should see to it that
+    /// the entry is inserted anew, in its own time. Nobody else is told until then.
+    pub fn get_or_refresh<Q: Hash + Eq + ?Sized>(&self, key: &Q, refresh: impl FnOnce(&K)) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        let found = self.look_up(Hazard::new(), self.shared.store.hash(key), key, None)?;
+        let due = self.shared.extra(&found).filter(|extra| extra.refresh_at.is_some());
+        if due.is_some_and(|extra| extra.claims_refresh(now())) {
+            refresh(found.key());
+        }
+        Some(found.value().clone())
+    }
+
+    /// Keeps the entry from being evicted for room, until [`unpin`](Self::unpin); it can still be replaced, removed, and
+    /// expire. False if it is not there. What is pinned takes capacity from the rest: if all is, inserts are refused.
+    pub fn pin<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let found = self.shared.find(key, None);
+        found.is_some_and(|found| {
+            found.slot.kind.fetch_or(kind::PINNED, Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// Lets the entry be evicted again. False if it is not there.
+    pub fn unpin<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let found = self.shared.find(key, None);
+        found.is_some_and(|found| {
+            found.slot.kind.fetch_and(!kind::PINNED, Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// Looks at an entry and changes it, atomically: what `decide` saw is what is there when its decision takes effect.
+    /// If another thread was faster, `decide` is asked again. Says whether something changed.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn compute(
+        &self,
+        key: K,
+        mut decide: impl FnMut(Option<&V>) -> Change<V>,
+    ) -> Result<bool, Refused<K, V>>
+    where
+        K: Clone,
+    {
+        let store = &self.shared.store;
+        let own = store.stripes.own();
+        let hash = store.hash(&key);
+        loop {
+            let mut found = self.shared.find(&key, None);
+            match decide(found.as_ref().map(Found::value)) {
+                Change::Keep => return Ok(false),
+                Change::Remove => match found {
+                    Some(found) if !store.remove_found(own, &found, RemovalCause::Explicit) => {}
+                    found => return Ok(found.is_some()),
+                },
+                Change::Put(value) => {
+                    let terms = self.shared.terms(&key, &value, EntryOptions::default(), None);
+                    let (weight, capacity) = (terms.weight, self.capacity());
+                    let mut has_room = weight <= capacity && store.reserve(own, weight);
+                    if !has_room && weight <= capacity && found.is_some() {
+                        // What we look at may be what has to go.
+                        drop(found.take());
+                        has_room = store.reserve(own, weight);
+                        if has_room {
+                            store.give_back(own.stripe, weight);
+                            continue;
+                        }
+                    }
+                    if !has_room {
+                        own.count(Count::Refused, 1);
+                        return Err(Refused { key, value, weight, capacity });
+                    }
+                    match store.put(own, hash, (key.clone(), value), terms, found.as_ref()) {
+                        Put::Done => {
+                            drop(found);
+                            store.refill(own);
+                            return Ok(true);
+                        }
+                        Put::Changed => {}
+                        Put::Back(key, value) => {
+                            store.give_back(own.stripe, weight);
+                            own.count(Count::Refused, 1);
+                            return Err(Refused { key, value, weight, capacity });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every live entry, in no order. Entries that come meanwhile may be missed; none comes twice.
+    pub fn iter(&self) -> impl Iterator<Item = Ref<'_, K, V>> {
+        let now = now();
+        let found = self.walk().filter(move |found| !self.shared.is_expired(found, Some(now)));
+        found.map(|found| Ref { found })
+    }
+
+    /// Takes out every entry for which `keep` does not hold, and says how many that were.
+    pub fn retain(&self, keep: impl Fn(&K, &V) -> bool) -> usize {
+        self.invalidate_if(|key, value| !keep(key, value))
     }
 
     /// Takes an entry in, with the builder's weigher and lifetime, and evicts others until it fits.
@@ -280,8 +428,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     ) -> Result<(), Refused<K, V>> {
         let shared = &*self.shared;
         let own = shared.store.stripes.own();
-        let terms = shared.terms(&key, &value, options, at);
         let hash = shared.store.hash(&key);
+        let terms = shared.terms(&key, &value, options, at);
         let (weight, capacity) = (terms.weight, self.capacity());
         let reserved = weight <= capacity && shared.store.reserve(own, weight);
         let refused = if reserved {
@@ -341,11 +489,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     /// Calls `visit` with every live entry, in no order. Entries that come meanwhile may be missed.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         let now = now();
-        self.walk(|found| {
-            if !self.shared.is_expired(found, Some(now)) {
-                visit(found.key(), found.value());
-            }
-        });
+        for found in self.walk().filter(|found| !self.shared.is_expired(found, Some(now))) {
+            visit(found.key(), found.value());
+        }
     }
 
     /// Changes the capacity; downwards it evicts until what is left fits.
@@ -397,33 +543,38 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         Ok(value)
     }
 
-    /// Looks at every entry once.
-    fn walk(&self, mut visit: impl FnMut(&Found<'_, K, V>)) {
+    /// Every entry, once.
+    fn walk(&self) -> impl Iterator<Item = Found<'_, K, V>> {
         let index = &self.shared.store.index;
-        let (mut place, mut buckets) = (0, index.buckets());
-        while place < buckets {
-            for word in 0..WORDS {
-                if let Some(found) = index.entry_at(place, word) {
-                    visit(&found);
+        let (mut place, mut word, mut buckets) = (0, 0, index.buckets());
+        std::iter::from_fn(move || {
+            loop {
+                if word == WORDS {
+                    // A table that has grown meanwhile has the same order.
+                    let now = index.buckets();
+                    place = (place + 1) * (now / buckets);
+                    (word, buckets) = (0, now);
+                }
+                if place >= buckets {
+                    return None;
+                }
+                word += 1;
+                if let Some(found) = index.entry_at(place, word - 1) {
+                    return Some(found);
                 }
             }
-            place += 1;
-            // A table that has grown meanwhile has the same order.
-            let now = index.buckets();
-            place *= now / buckets;
-            buckets = now;
-        }
+        })
     }
 
     fn sweep(&self, goes: impl Fn(&Found<'_, K, V>) -> bool) -> usize {
         let store = &self.shared.store;
         let own = store.stripes.own();
         let mut gone = 0;
-        self.walk(|found| {
-            if goes(found) && store.remove_found(own, found, RemovalCause::Explicit) {
+        for found in self.walk() {
+            if goes(&found) && store.remove_found(own, &found, RemovalCause::Explicit) {
                 gone += 1;
             }
-        });
+        }
         store.settle_removal(own);
         gone
     }
@@ -453,13 +604,31 @@ impl<K: Hash + Eq, V> Shared<K, V> {
     /// What an entry comes in with.
     fn terms(&self, key: &K, value: &V, options: EntryOptions, at: Option<Timestamp>) -> Terms {
         let weigh = || self.weigher.as_ref().map_or(1, |weigher| weigher(key, value));
-        let lifetime = options.time_to_live.or(self.time_to_live);
-        let extra = (!options.tags.is_empty()).then(|| Box::new(Extra { tags: options.tags.into() }));
-        Terms {
-            weight: options.weight.unwrap_or_else(weigh).max(1),
-            deadline: lifetime.map(|lifetime| at.unwrap_or_else(now).saturating_add(lifetime)),
-            extra,
+        let weight = options.weight.unwrap_or_else(weigh).max(1);
+        let lifetime = options.time_to_live.or(self.time_to_live).map(|lifetime| self.shortened(lifetime));
+        let idle = options.time_to_idle.or(self.time_to_idle);
+        let is_timed = lifetime.is_some() || idle.is_some() || options.refresh_after.is_some();
+        if !is_timed && options.tags.is_empty() {
+            return Terms { weight, deadline: None, extra: None };
         }
+        let now = if is_timed { at.unwrap_or_else(now) } else { Timestamp::ZERO };
+        let after = |time: Option<Duration>| time.map(|time| now.saturating_add(time));
+        let (end, idle_end) = (after(lifetime), after(idle));
+        let extra = Extra::new(options.tags.into(), idle, end, after(options.refresh_after));
+        Terms {
+            weight,
+            deadline: end.into_iter().chain(idle_end).min(),
+            extra: extra.is_needed().then(|| Box::new(extra)),
+        }
+    }
+
+    fn shortened(&self, lifetime: Duration) -> Duration {
+        if self.jitter == 0.0 {
+            return lifetime;
+        }
+        let random =
+            self.store.hasher.hash_one(std::ptr::from_ref(&lifetime).addr() as u64 ^ now().as_nanos());
+        lifetime.mul_f64(1.0 - self.jitter * (random >> 11) as f64 / (1_u64 << 53) as f64)
     }
 }
 
@@ -475,10 +644,26 @@ impl<K, V> Shared<K, V> {
     }
 
     #[allow(unsafe_code)]
+    fn extra<'f>(&'f self, found: &'f Found<'_, K, V>) -> Option<&'f Extra> {
+        let is_marked = found.slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0;
+        // SAFETY: an entry that was found stays occupied, and is marked.
+        is_marked.then(|| unsafe { self.store.index.slab.extra(found.handle) })
+    }
+
     fn has_tag(&self, found: &Found<'_, K, V>, tag: u64) -> bool {
-        found.slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0
-            // SAFETY: an entry that was found stays occupied, and is marked.
-            && unsafe { self.store.index.slab.extra(found.handle) }.tags.contains(&tag)
+        self.extra(found).is_some_and(|extra| extra.tags.contains(&tag))
+    }
+
+    /// A hit on an entry with an idle time puts its end off.
+    fn touch(&self, found: &Found<'_, K, V>, at: Option<Timestamp>) {
+        if let Some(extra) = self.extra(found)
+            && let Some(idle) = extra.idle
+        {
+            let idle_end = at.unwrap_or_else(now).saturating_add(idle);
+            let deadline = extra.end.map_or(idle_end, |end| end.min(idle_end));
+            let word = self.store.index.slab.word(Word::Deadline, found.handle);
+            word.store(deadline.as_nanos(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -484,6 +484,33 @@ impl<K, V> Index<K, V> {
             table = next;
         }
     }
+
+    /// Takes our tentative word back.
+    fn withdraw(&self, table: &Table, hash: Hash, ours: Position, tentative: u64) -> Attempt {
+        self.swap_ours(table, hash, ours, tentative, VACANT)
+    }
+
+    /// Swaps our tentative word; `Inserted` if it was still there.
+    fn swap_ours(&self, table: &Table, hash: Hash, ours: Position, tentative: u64, new: u64) -> Attempt {
+        let place = table.place(hash.home, ours.probe);
+        let word = &table.bucket(place)[ours.index];
+        loop {
+            let current = word.load(Ordering::Relaxed);
+            if current & !CARRY == tentative | FROZEN {
+                // It stays behind when the bucket is handed over.
+                self.hand_over(table, place, true);
+                return Attempt::Again;
+            }
+            if current & !CARRY != tentative {
+                return Attempt::Overtaken;
+            }
+            let new = new | current & CARRY;
+            // It fails if the word changed, or if the count beside it did.
+            if word.compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                return Attempt::Inserted;
+            }
+        }
+    }
 }
 
 impl<K: Eq, V> Index<K, V> {
@@ -504,6 +531,16 @@ impl<K: Eq, V> Index<K, V> {
                 Attempt::Full => return Inserted::Full,
                 Attempt::Again => {}
             }
+        }
+    }
+
+    /// Puts in an entry if its key is not there. None if it is, or may be by now.
+    pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
+        match self.insert_new(hash, handle) {
+            Attempt::Inserted => Some(Inserted::New),
+            Attempt::Overtaken => Some(Inserted::Overtaken),
+            Attempt::Full => Some(Inserted::Full),
+            Attempt::Again => None,
         }
     }
 
@@ -532,7 +569,9 @@ impl<K: Eq, V> Index<K, V> {
             return Attempt::Again;
         }
         after_write();
+        let ours = Ours { index: self, table, hash, position, tentative };
         let attempt = self.settle(table, hash, key, position, tentative);
+        core::mem::forget(ours);
         if !matches!(attempt, Attempt::Inserted) {
             self.count_out(table, hash.home, position.probe);
         }
@@ -641,33 +680,6 @@ impl<K: Eq, V> Index<K, V> {
         }
         self.swap_ours(table, hash, ours, tentative, tentative & !TENTATIVE)
     }
-
-    /// Takes our tentative word back.
-    fn withdraw(&self, table: &Table, hash: Hash, ours: Position, tentative: u64) -> Attempt {
-        self.swap_ours(table, hash, ours, tentative, VACANT)
-    }
-
-    /// Swaps our tentative word; `Inserted` if it was still there.
-    fn swap_ours(&self, table: &Table, hash: Hash, ours: Position, tentative: u64, new: u64) -> Attempt {
-        let place = table.place(hash.home, ours.probe);
-        let word = &table.bucket(place)[ours.index];
-        loop {
-            let current = word.load(Ordering::Relaxed);
-            if current & !CARRY == tentative | FROZEN {
-                // It stays behind when the bucket is handed over.
-                self.hand_over(table, place, true);
-                return Attempt::Again;
-            }
-            if current & !CARRY != tentative {
-                return Attempt::Overtaken;
-            }
-            let new = new | current & CARRY;
-            // It fails if the word changed, or if the count beside it did.
-            if word.compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-                return Attempt::Inserted;
-            }
-        }
-    }
 }
 
 /// A bit for each word of a bucket that holds an entry with this tag. Without branches, which would be mispredicted;
@@ -714,6 +726,23 @@ fn matching(bucket: &Bucket, hash: Hash) -> u32 {
             matching |= u32::from(hash.matches(word.load(Ordering::Relaxed))) << index;
         }
         matching
+    }
+}
+
+/// Our tentative word, taken back if a comparison of keys panics.
+struct Ours<'i, K, V> {
+    index: &'i Index<K, V>,
+    table: &'i Table,
+    hash: Hash,
+    position: Position,
+    tentative: u64,
+}
+
+impl<K, V> Drop for Ours<'_, K, V> {
+    fn drop(&mut self) {
+        let _whoever_has_it =
+            self.index.swap_ours(self.table, self.hash, self.position, self.tentative, VACANT);
+        self.index.count_out(self.table, self.hash.home, self.position.probe);
     }
 }
 

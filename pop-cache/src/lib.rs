@@ -27,7 +27,7 @@ mod table;
 mod time;
 
 pub use builder::Builder;
-pub use cache::{Cache, Ref, Refused};
+pub use cache::{Cache, Change, Ref, Refused};
 pub use clock::now;
 pub use entry::EntryOptions;
 pub use inline::InlineCache;

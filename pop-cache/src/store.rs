@@ -46,6 +46,9 @@ pub enum RemovalCause {
 
 pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 
+/// Told of every entry that goes.
+pub(crate) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
+
 pub(crate) struct Store<K, V> {
     pub(crate) index: Index<K, V>,
     pub(crate) hasher: RandomState,
@@ -54,6 +57,7 @@ pub(crate) struct Store<K, V> {
     pub(crate) seats: Option<Room>,
     pub(crate) stripes: Stripes,
     pub(crate) policy: Policy,
+    listener: Option<Listener<K, V>>,
 }
 
 /// What is known of an entry that is about to come in.
@@ -64,7 +68,12 @@ pub(crate) struct Terms {
 }
 
 impl<K, V> Store<K, V> {
-    pub(crate) fn new(capacity: u64, entries_max: Option<u64>, expected: u32) -> Self {
+    pub(crate) fn new(
+        capacity: u64,
+        entries_max: Option<u64>,
+        expected: u32,
+        listener: Option<Listener<K, V>>,
+    ) -> Self {
         Self {
             index: Index::new(expected),
             hasher: RandomState::new(),
@@ -72,6 +81,7 @@ impl<K, V> Store<K, V> {
             seats: entries_max.map(Room::new),
             stripes: Stripes::new(),
             policy: Policy::new(),
+            listener,
         }
     }
 
@@ -103,9 +113,8 @@ impl<K, V> Store<K, V> {
     }
 
     /// An entry is out of the index, and the caller was the one who took it out.
+    #[allow(unsafe_code)]
     pub(crate) fn retire(&self, own: Own<'_>, handle: u32, why: RemovalCause) {
-        let weight = self.weight_of(handle);
-        own.count(Count::WeightOut, weight);
         let count = match why {
             RemovalCause::Replaced => Count::Replaced,
             RemovalCause::Explicit => Count::Removed,
@@ -113,14 +122,14 @@ impl<K, V> Store<K, V> {
             RemovalCause::Size => Count::Evicted,
         };
         own.count(count, 1);
-        let slot = self.index.slab.slot(handle);
-        // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
-        const { assert!(kind::RETIRED == kind::MASK) };
-        self.policy.gone(slot.kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
-        let stripe = own.stripe;
-        stripe.retired.fetch_add(weight, Ordering::Relaxed);
-        stripe.in_limbo.fetch_add(1, Ordering::Relaxed);
-        stripe.limbo.push(&self.index.slab, handle);
+        // Retires it when it is dropped, also if the listener panics.
+        let leaving = Leaving { store: self, own, handle };
+        if let Some(listener) = &self.listener {
+            // SAFETY: it is out of the index by the caller's hand, and not retired yet.
+            let pair = unsafe { self.index.slab.pair(handle) };
+            listener(&pair.0, &pair.1, why);
+        }
+        drop(leaving);
     }
 
     /// Moves what nobody reads any more from limbo to where it is ripe. False if nothing was.
@@ -426,7 +435,81 @@ impl<K, V> Store<K, V> {
     }
 }
 
+/// An entry on its way out of the cache.
+struct Leaving<'s, K, V> {
+    store: &'s Store<K, V>,
+    own: Own<'s>,
+    handle: u32,
+}
+
+impl<K, V> Drop for Leaving<'_, K, V> {
+    fn drop(&mut self) {
+        let Self { store, own, handle } = *self;
+        let weight = store.weight_of(handle);
+        own.count(Count::WeightOut, weight);
+        // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
+        const { assert!(kind::RETIRED == kind::MASK) };
+        store.policy.gone(store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
+        own.stripe.retired.fetch_add(weight, Ordering::Relaxed);
+        own.stripe.in_limbo.fetch_add(1, Ordering::Relaxed);
+        own.stripe.limbo.push(&store.index.slab, handle);
+    }
+}
+
+/// What became of an entry that was put in the place of what a caller had seen.
+pub(crate) enum Put<K, V> {
+    Done,
+    /// Something else is there by now.
+    Changed,
+    /// There are no more handles.
+    Back(K, V),
+}
+
 impl<K: Eq, V> Store<K, V> {
+    /// Puts an entry in whose room is reserved, if what is there is still what the caller found, or nothing.
+    pub(crate) fn put(
+        &self,
+        own: Own<'_>,
+        hash: Hash,
+        (key, value): (K, V),
+        terms: Terms,
+        seen: Option<&Found<'_, K, V>>,
+    ) -> Put<K, V> {
+        let weight = terms.weight;
+        let handle = match self.write(own.stripe, hash, key, value, terms) {
+            Ok(handle) => handle,
+            Err((key, value)) => return Put::Back(key, value),
+        };
+        own.count(Count::Inserts, 1);
+        own.count(Count::WeightIn, weight);
+        // Not in the index: it goes as it came, unless it is disarmed.
+        let leaving = Leaving { store: self, own, handle };
+        let done = match seen {
+            Some(found) => {
+                self.index.replace(found, hash, handle).then_some(Inserted::Replaced(found.handle))
+            }
+            None => self.index.insert_absent(hash, handle),
+        };
+        let Some(done) = done else {
+            own.count(Count::Replaced, 1);
+            return Put::Changed;
+        };
+        std::mem::forget(leaving);
+        match done {
+            Inserted::Replaced(old) => self.replaced(own, old, handle),
+            Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
+            // All of its buckets are full: it is evicted at once.
+            Inserted::Full => self.retire(own, handle, RemovalCause::Size),
+            Inserted::New => {}
+        }
+        Put::Done
+    }
+
+    fn replaced(&self, own: Own<'_>, old: u32, new: u32) {
+        self.policy.inherit(self.index.slab.slot(old), self.index.slab.slot(new));
+        self.retire(own, old, RemovalCause::Replaced);
+    }
+
     /// Takes an entry in whose room is reserved.
     ///
     /// # Errors
@@ -441,19 +524,19 @@ impl<K: Eq, V> Store<K, V> {
     ) -> Result<(), (K, V)> {
         let weight = terms.weight;
         let handle = self.write(own.stripe, hash, key, value, terms)?;
+        own.count(Count::Inserts, 1);
+        own.count(Count::WeightIn, weight);
+        // A key whose comparison panics goes as it came.
+        let leaving = Leaving { store: self, own, handle };
         let inserted = loop {
             match self.index.insert(hash, handle) {
                 Inserted::Full => self.evict_neighbour(own, hash),
                 done => break done,
             }
         };
-        own.count(Count::Inserts, 1);
-        own.count(Count::WeightIn, weight);
+        std::mem::forget(leaving);
         match inserted {
-            Inserted::Replaced(old) => {
-                self.policy.inherit(self.index.slab.slot(old), self.index.slab.slot(handle));
-                self.retire(own, old, RemovalCause::Replaced);
-            }
+            Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
             Inserted::New | Inserted::Full => {}
         }
