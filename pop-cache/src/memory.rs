@@ -162,7 +162,7 @@ impl<K, V> Slot<K, V> {
 }
 
 /// Chunks of slots after the first: four a doubling.
-const CHUNKS: usize = 4 * 32;
+const CHUNKS: usize = if cfg!(loom) { 2 } else { 4 * 32 };
 /// Slots of the smallest of them.
 const CHUNK_MIN: u64 = if cfg!(loom) { 4 } else { 64 };
 
