@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! get    : in the key's buckets, a word with its tag: announce the slot, read the word again, compare the key
-//! insert : the key is there: swap its word for ours
+//! insert : the key is there? swap its word for ours
 //!          it is not:
 //!            1. write our word into a vacant one, marked tentative: nobody finds it yet
 //!            2. look through the key's buckets:
@@ -519,17 +519,16 @@ impl<K: Eq, V> Index<K, V> {
         // SAFETY: the caller has written it and not published it; after the insert it is not looked at any more.
         let key = unsafe { &self.slab.pair(handle).0 };
         loop {
-            if let Some(found) = self.find(hash, key) {
-                if self.replace(&found, hash, handle) {
-                    return Inserted::Replaced(found.handle);
-                }
-                continue;
-            }
             match self.insert_new(hash, handle) {
                 Attempt::Inserted => return Inserted::New,
                 Attempt::Overtaken => return Inserted::Overtaken,
                 Attempt::Full => return Inserted::Full,
                 Attempt::Again => {}
+            }
+            if let Some(found) = self.find(hash, key)
+                && self.replace(&found, hash, handle)
+            {
+                return Inserted::Replaced(found.handle);
             }
         }
     }

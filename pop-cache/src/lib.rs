@@ -17,6 +17,9 @@ mod inline;
 mod inline_bits;
 mod inline_set;
 mod memory;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod policy;
 mod room;
 mod stats;

@@ -1,0 +1,127 @@
+//! What the loom models see of the index: the protocol alone, with hashes and reclamation in the model's hand.
+#![allow(unsafe_code, missing_docs, missing_debug_implementations)]
+
+use crate::hazard::Announced;
+use crate::index::{Index, Inserted};
+use crate::memory::{List, kind};
+use crate::sync::{AtomicUsize, Ordering};
+use crate::table::Hash;
+
+/// A value that loom watches: reading it while it is dropped is a failure.
+pub struct Watched {
+    cell: loom::cell::UnsafeCell<u64>,
+}
+
+impl Watched {
+    fn read(&self) -> u64 {
+        // SAFETY: loom checks that nobody writes meanwhile.
+        self.cell.with(|value| unsafe { *value })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: loom checks that nobody reads meanwhile.
+        self.cell.with_mut(|value| unsafe { *value = 0 });
+    }
+}
+
+/// The index, and what was taken out of it.
+pub struct Model {
+    index: Index<u64, Watched>,
+    limbo: List,
+    /// Entries written and not dropped by [`reclaim`](Self::reclaim).
+    alive: AtomicUsize,
+}
+
+impl Model {
+    /// An index of one bucket, of two words.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { index: Index::new(1), limbo: List::new(), alive: AtomicUsize::new(0) }
+    }
+
+    /// All keys have the same buckets, and the same tag if they are equal modulo 4.
+    fn hash(key: u64) -> Hash {
+        Hash::new(key % 4)
+    }
+
+    pub fn insert(&self, key: u64, value: u64) {
+        let handle = self.index.slab.bump().expect("a handle");
+        let watched = Watched { cell: loom::cell::UnsafeCell::new(value) };
+        let hash = Self::hash(key);
+        // SAFETY: a new slot is free and ours.
+        unsafe { self.index.slab.write(handle, hash.home, key, watched) };
+        self.index.slab.slot(handle).kind.store(kind::MAIN, Ordering::Relaxed);
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        match self.index.insert(hash, handle) {
+            Inserted::New => {}
+            Inserted::Replaced(old) => self.retire(old),
+            Inserted::Overtaken | Inserted::Full => self.retire(handle),
+        }
+    }
+
+    pub fn get(&self, key: u64) -> Option<u64> {
+        self.index.find(Self::hash(key), &key).map(|found| found.value().read())
+    }
+
+    pub fn remove(&self, key: u64) -> bool {
+        let Some(found) = self.index.find(Self::hash(key), &key) else { return false };
+        let removed = self.index.remove(&found);
+        if removed {
+            self.retire(found.handle);
+        }
+        removed
+    }
+
+    /// Evicts by handle, as the policy does.
+    pub fn evict(&self, handle: u32) -> bool {
+        let Some(found) = self.index.find_slot(handle) else { return false };
+        let removed = self.index.remove(&found);
+        if removed {
+            self.retire(handle);
+        }
+        removed
+    }
+
+    fn retire(&self, handle: u32) {
+        self.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed);
+        self.limbo.push(&self.index.slab, handle);
+    }
+
+    pub fn reclaim(&self) {
+        let mut next = self.limbo.take_all();
+        let announced = Announced::entries().expect("a barrier");
+        while let Some(handle) = next {
+            next = List::next(&self.index.slab, handle);
+            if announced.may_contain(self.index.slab.slot(handle).address()) {
+                self.limbo.push(&self.index.slab, handle);
+            } else {
+                // SAFETY: retired, and announced by nobody.
+                drop(unsafe { self.index.slab.take(handle) });
+                self.alive.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.index.free_tables();
+    }
+
+    pub fn grow(&self) {
+        self.index.grow();
+    }
+
+    pub fn help(&self) {
+        let hazard = crate::hazard::Hazard::new();
+        self.index.help(self.index.table(&hazard));
+    }
+
+    /// Entries in the index, and entries not dropped.
+    pub fn counts(&self) -> (usize, usize) {
+        let mut entries = 0;
+        for place in 0..self.index.buckets() {
+            for word in 0..crate::table::WORDS {
+                entries += usize::from(self.index.entry_at(place, word).is_some());
+            }
+        }
+        (entries, self.alive.load(Ordering::Relaxed))
+    }
+}
