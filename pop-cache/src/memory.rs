@@ -459,7 +459,7 @@ impl List {
         loop {
             last.link.store((word & HEAD) as u32, Ordering::Relaxed);
             let new = ((word >> 32).wrapping_add(1) << 32) | u64::from(first + 1);
-            // Release publishes the links, and what was done to the slots, to the acquire in `pop` and `take_all`.
+            // Release publishes the links, and what was done to the slots, to the acquire in `pop` and `take`.
             match self.word.compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(other) => word = other,
@@ -482,17 +482,31 @@ impl List {
         }
     }
 
-    /// Takes everything: the first slot of a chain to walk with [`next`](Self::next).
-    pub(crate) fn take_all(&self) -> Option<u32> {
+    /// Takes up to `most` slots off the top: the first of a chain to walk with [`next`](Self::next), and how many.
+    pub(crate) fn take<K, V>(&self, slab: &Slab<K, V>, most: u64) -> Option<(u32, u64)> {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let handle = ((word & HEAD) as u32).checked_sub(1)?;
-            let new = (word >> 32).wrapping_add(1) << 32;
+            let first = ((word & HEAD) as u32).checked_sub(1)?;
+            let (mut taken, mut next) = (0, first + 1);
+            while taken < most
+                && let Some(handle) = next.checked_sub(1)
+                // A slot that others took meanwhile says anything; then the exchange fails.
+                && handle < slab.length()
+            {
+                next = slab.slot(handle).link.load(Ordering::Relaxed);
+                taken += 1;
+            }
+            let new = ((word >> 32).wrapping_add(1) << 32) | u64::from(next);
             match self.word.compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Some(handle),
+                Ok(_) => return Some((first, taken)),
                 Err(other) => word = other,
             }
         }
+    }
+
+    /// Lets a slot follow another, both in the caller's hand.
+    pub(crate) fn link<K, V>(slab: &Slab<K, V>, handle: u32, next: u32) {
+        slab.slot(handle).link.store(next + 1, Ordering::Relaxed);
     }
 
     /// What follows in a chain that the caller has taken.

@@ -90,16 +90,20 @@ impl Model {
     }
 
     pub fn reclaim(&self) {
-        let mut next = self.limbo.take_all();
-        let announced = Announced::entries().expect("a barrier");
-        while let Some(handle) = next {
-            next = List::next(&self.index.slab, handle);
-            if announced.may_contain(self.index.slab.slot(handle).address()) {
-                self.limbo.push(&self.index.slab, handle);
-            } else {
-                // SAFETY: retired, and announced by nobody.
-                drop(unsafe { self.index.slab.take(handle) });
-                self.alive.fetch_sub(1, Ordering::Relaxed);
+        let slab = &self.index.slab;
+        if let Some((first, taken)) = self.limbo.take(slab, u64::MAX) {
+            let announced = Announced::entries().expect("a barrier");
+            let mut next = Some(first);
+            for _ in 0..taken {
+                let handle = next.expect("as many as were taken");
+                next = List::next(slab, handle);
+                if announced.may_contain(slab.slot(handle).address()) {
+                    self.limbo.push(slab, handle);
+                } else {
+                    // SAFETY: retired, and announced by nobody.
+                    drop(unsafe { slab.take(handle) });
+                    self.alive.fetch_sub(1, Ordering::Relaxed);
+                }
             }
         }
         self.index.free_tables();

@@ -14,13 +14,15 @@ use crate::index::{Found, Index, Inserted};
 use crate::memory::{List, Word, kind};
 use crate::policy::{By, Policy, Queues};
 use crate::room::Room;
-use crate::stripe::{Count, Own, Stripe, Stripes, take};
+use crate::stripe::{Count, Own, Stripe, Stripes, take, take_most};
 use crate::sync::Ordering;
 use crate::table::Hash;
 use crate::{Timestamp, now};
 
 /// Entries that leave limbo together, at most: then the barrier's 5 µs are 20 ns for each.
 const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
+/// The part of all slots that one thread sorts at a time: one in so many.
+const IN_HAND: u32 = 16;
 /// The share of the capacity that may be on its way from eviction to reuse: one in so many.
 const HEADROOM: u64 = 64;
 /// Victims for one insert beyond what it needs.
@@ -133,34 +135,44 @@ impl<K, V> Store<K, V> {
     }
 
     /// Moves what nobody reads any more from limbo to where it is ripe. False if nothing was.
+    ///
+    /// A thread that stalls in here has a small part of the entries in its hand, and others do without them.
     fn collect(&self, stripe: &Stripe) -> bool {
         let slab = &self.index.slab;
-        let Some(first) = stripe.limbo.take_all() else { return false };
-        stripe.in_limbo.store(0, Ordering::Relaxed);
-        let announced = Announced::entries();
-        let mut next = Some(first);
-        // The stretch of the chain that is ripe.
+        let batch = u64::from(slab.length() / IN_HAND).clamp(1, BATCH);
+        let mut read: Option<(u32, u32)> = None;
         let mut ripe: Option<(u32, u32)> = None;
-        let mut any = false;
-        while let Some(handle) = next {
-            next = List::next(slab, handle);
-            let is_read =
-                announced.as_ref().is_none_or(|announced| announced.may_contain(slab.slot(handle).address()));
-            if is_read {
-                if let Some((first, last)) = ripe.take() {
-                    stripe.ripe.push_chain(slab, first, last);
+        while ripe.is_none()
+            && let Some((first, taken)) = stripe.limbo.take(slab, batch)
+        {
+            // It is roughly so many.
+            take_most(&stripe.in_limbo, taken);
+            let announced = Announced::entries();
+            let mut handle = first;
+            for rest in (0..taken).rev() {
+                let next = List::next(slab, handle);
+                let address = slab.slot(handle).address();
+                let is_read = announced.as_ref().is_none_or(|announced| announced.may_contain(address));
+                let chain = if is_read { &mut read } else { &mut ripe };
+                if let Some((_, last)) = chain {
+                    List::link(slab, *last, handle);
+                    *last = handle;
+                } else {
+                    *chain = Some((handle, handle));
                 }
-                stripe.limbo.push(slab, handle);
-            } else {
-                any = true;
-                ripe = Some((ripe.map_or(handle, |(first, _)| first), handle));
+                if rest > 0 {
+                    handle = next.expect("as many as were taken");
+                }
             }
+        }
+        if let Some((first, last)) = read {
+            stripe.limbo.push_chain(slab, first, last);
         }
         if let Some((first, last)) = ripe {
             stripe.ripe.push_chain(slab, first, last);
         }
         self.index.free_tables();
-        any
+        ripe.is_some()
     }
 
     /// Drops a ripe entry of `from`; its room and its slot go to `own`. False if there is none.
@@ -415,7 +427,7 @@ impl<K, V> Store<K, V> {
     /// Drops everything that is out of the cache and read by nobody, and gives its room back.
     pub(crate) fn reclaim(&self) {
         for stripe in self.stripes.iter() {
-            self.collect(stripe);
+            while self.collect(stripe) {}
             while self.reap(stripe, stripe) {}
             self.weight.release(stripe.credit.swap(0, Ordering::Relaxed));
             if let Some(seats) = &self.seats {

@@ -78,6 +78,12 @@ pub(crate) fn take(word: &AtomicU64, amount: u64) -> bool {
     false
 }
 
+/// Takes `amount` from a word, or what there is.
+pub(crate) fn take_most(word: &AtomicU64, amount: u64) {
+    let less = |current: u64| Some(current.saturating_sub(amount));
+    let _always_some = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+}
+
 /// One stripe for each thread, as long as there are as many.
 pub(crate) struct Stripes {
     stripes: Box<[Stripe]>,

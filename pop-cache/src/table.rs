@@ -27,8 +27,13 @@ use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Words in a bucket: one cache line.
 pub(crate) const WORDS: usize = if cfg!(loom) { 2 } else { 8 };
-/// Choices of bucket for a key. At full load one insert in ten million finds all of them taken.
-pub(crate) const PROBES: usize = if cfg!(loom) { 2 } else { 8 };
+/// Choices of bucket for a key. Full load takes all of the scattered ones from one insert in ten million, and then the
+/// spread ones follow: only keys with one hash ever find all of them full.
+pub(crate) const PROBES: usize = if cfg!(loom) { 2 } else { SCATTERED + SPREAD };
+/// The first choices: anywhere.
+const SCATTERED: usize = 8;
+/// The last ones: an equal step apart, so that in a table of so many buckets or fewer they reach every one.
+const SPREAD: usize = 8;
 /// Entries for each bucket that a table is laid out for. More crowd the first choices (at 5.5 one look-up in 25 goes
 /// on to the second), fewer cost memory: 64 bytes for each bucket and what goes with it.
 pub(crate) const LOAD: u32 = if cfg!(loom) { 2 } else { 5 };
@@ -84,8 +89,11 @@ pub(crate) fn handle_of(word: u64) -> u32 {
 /// The bucket of a home hash's `probe`-th choice, of so many. Twice as many buckets: twice that, or one more.
 #[inline]
 fn bucket_of(home: u32, probe: usize, buckets: u32) -> usize {
-    // An odd factor for each choice; the first is 1, the others stir.
-    let choice = if probe == 0 { home } else { stirred(home, probe as u32) };
+    let choice = match probe {
+        0 => home,
+        1..SCATTERED => stirred(home, probe as u32),
+        _ => home.wrapping_add((probe - SCATTERED) as u32 * (u32::MAX / SPREAD as u32 + 1)),
+    };
     ((u64::from(choice) * u64::from(buckets)) >> 32) as usize
 }
 
@@ -269,6 +277,17 @@ mod tests {
                 for probe in 0..PROBES {
                     assert_eq!(bucket_of(home, probe, 2 * buckets) / 2, bucket_of(home, probe, buckets));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_small_table_may_be_in_every_bucket() {
+        for buckets in 1..=SPREAD as u32 {
+            for home in (0..u32::MAX).step_by(9_999_991) {
+                let reached: std::collections::HashSet<_> =
+                    (0..PROBES).map(|probe| bucket_of(home, probe, buckets)).collect();
+                assert_eq!(reached.len(), buckets as usize);
             }
         }
     }
