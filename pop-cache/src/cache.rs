@@ -320,6 +320,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     /// Looks at an entry and changes it, atomically: what `decide` saw is what is there when its decision takes effect.
     /// If another thread was faster, `decide` is asked again. Says whether something changed.
     ///
+    /// Of two that put the same absent key in at one time, each may make the other look again; a pause of either lets
+    /// the other through.
+    ///
     /// # Errors
     /// As [`insert`](Self::insert).
     pub fn compute(

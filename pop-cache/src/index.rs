@@ -532,13 +532,13 @@ impl<K: Eq, V> Index<K, V> {
         }
     }
 
-    /// Puts in an entry if its key is not there. None if it is, or may be by now.
+    /// Puts in an entry if its key is not there. None if it is, or may be by now: who was overtaken by an insert of the
+    /// same key has not put in anything that the other did see.
     pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
         match self.insert_new(hash, handle) {
             Attempt::Inserted => Some(Inserted::New),
-            Attempt::Overtaken => Some(Inserted::Overtaken),
             Attempt::Full => Some(Inserted::Full),
-            Attempt::Again => None,
+            Attempt::Overtaken | Attempt::Again => None,
         }
     }
 

@@ -331,10 +331,13 @@ impl Policy {
         let marks = slot.kind.load(Ordering::Relaxed);
         if marks & kind::MASK == kind::SMALL {
             let main = marks & !kind::MASK | kind::MAIN;
+            // Counted in before it is marked, as it is counted out after: so the count is never below zero.
+            self.mains.fetch_add(1, Ordering::Relaxed);
             // If this fails the entry is gone, or its marks were changed: then the clock finds it lost in the window.
             if slot.kind.compare_exchange(marks, main, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 slot.stamp.store(self.epoch.load(Ordering::Relaxed) as u16, Ordering::Relaxed);
-                self.mains.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.mains.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }

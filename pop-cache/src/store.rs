@@ -492,7 +492,6 @@ impl<K: Eq, V> Store<K, V> {
             Ok(handle) => handle,
             Err((key, value)) => return Put::Back(key, value),
         };
-        own.count(Count::Inserts, 1);
         own.count(Count::WeightIn, weight);
         // Not in the index: it goes as it came, unless it is disarmed.
         let leaving = Leaving { store: self, own, handle };
@@ -502,11 +501,9 @@ impl<K: Eq, V> Store<K, V> {
             }
             None => self.index.insert_absent(hash, handle),
         };
-        let Some(done) = done else {
-            own.count(Count::Replaced, 1);
-            return Put::Changed;
-        };
+        let Some(done) = done else { return Put::Changed };
         std::mem::forget(leaving);
+        own.count(Count::Inserts, 1);
         match done {
             Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
@@ -536,7 +533,6 @@ impl<K: Eq, V> Store<K, V> {
     ) -> Result<(), (K, V)> {
         let weight = terms.weight;
         let handle = self.write(own.stripe, hash, key, value, terms)?;
-        own.count(Count::Inserts, 1);
         own.count(Count::WeightIn, weight);
         // A key whose comparison panics goes as it came.
         let leaving = Leaving { store: self, own, handle };
@@ -547,6 +543,7 @@ impl<K: Eq, V> Store<K, V> {
             }
         };
         std::mem::forget(leaving);
+        own.count(Count::Inserts, 1);
         match inserted {
             Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),

@@ -28,7 +28,10 @@ pub(crate) const COUNTS: usize = 10;
 
 #[repr(align(128))]
 pub(crate) struct Stripe {
+    /// Written by one thread, which does without locked instructions.
     counts: [AtomicU64; COUNTS],
+    /// The same of the threads beyond the number of stripes.
+    counts_of_others: [AtomicU64; COUNTS],
     /// Reserved weight that no entry uses yet.
     pub(crate) credit: AtomicU64,
     /// Reserved entries that are not there yet.
@@ -49,6 +52,7 @@ impl Stripe {
     fn new() -> Self {
         Self {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            counts_of_others: std::array::from_fn(|_| AtomicU64::new(0)),
             credit: AtomicU64::new(0),
             seats: AtomicU64::new(0),
             retired: AtomicU64::new(0),
@@ -93,19 +97,19 @@ pub(crate) struct Stripes {
 #[derive(Clone, Copy)]
 pub(crate) struct Own<'s> {
     pub(crate) stripe: &'s Stripe,
-    /// No other thread counts in it.
+    /// It is this thread's alone.
     is_exclusive: bool,
 }
 
 impl Own<'_> {
     #[inline]
     pub(crate) fn count(self, what: Count, by: u64) {
-        let counter = &self.stripe.counts[what as usize];
-        // Relaxed: only a counter. Without a locked instruction where nobody else writes it.
+        // Relaxed: only a counter.
         if self.is_exclusive {
+            let counter = &self.stripe.counts[what as usize];
             counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
         } else {
-            counter.fetch_add(by, Ordering::Relaxed);
+            self.stripe.counts_of_others[what as usize].fetch_add(by, Ordering::Relaxed);
         }
     }
 }
@@ -134,7 +138,7 @@ impl Stripes {
     }
 
     pub(crate) fn sum(&self, what: Count) -> u64 {
-        let counts = self.stripes.iter().map(|stripe| stripe.counts[what as usize].load(Ordering::Relaxed));
-        counts.fold(0, u64::wrapping_add)
+        let all = self.stripes.iter().flat_map(|stripe| [&stripe.counts, &stripe.counts_of_others]);
+        all.map(|counts| counts[what as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 }
