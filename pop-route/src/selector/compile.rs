@@ -33,7 +33,7 @@ pub(super) struct Layout {
 impl Default for Layout {
     /// Nothing is known of anybody.
     fn default() -> Self {
-        Self { v4: Cuts::whole(UNKNOWN << 8), v6: Cuts::whole(UNKNOWN << 8) }
+        Self { v4: Cuts::whole(UNKNOWN), v6: Cuts::whole(UNKNOWN) }
     }
 }
 
@@ -201,10 +201,10 @@ impl Control {
     fn trie<W: Word>(&self, classes: &Cuts<W>, grain: u8) -> crate::table::Trie {
         let mut decisions = Cuts { starts: Vec::new(), marks: Vec::new() };
         for (&start, &mark) in classes.starts.iter().zip(&classes.marks) {
-            let class = &self.classes[(mark >> 8) as usize];
+            let class = &self.classes[mark as usize];
             // What is finer than the grain goes with the first address of its block.
             if let Some(start) = round_up(start, grain) {
-                decisions.push(start, Leaf::new(class.decision, 0).mark());
+                decisions.push(start, Leaf { value: class.decision, length: 0 }.mark::<W>());
             }
         }
         TrieBuilder::build(&into_blocks(&decisions))
@@ -221,9 +221,9 @@ fn round_up<W: Word>(address: W, length: u8) -> Option<W> {
 fn layout<W: Word>(clients: &BTreeMap<W::Key, Known>) -> Cuts<W> {
     let marks = clients.iter().map(|(key, known)| {
         let (first, length) = W::unkey(*key);
-        (first, length, known.class << 8)
+        (first, length, known.class)
     });
-    Cuts::flatten(marks, UNKNOWN << 8)
+    Cuts::flatten(marks, UNKNOWN)
 }
 
 /// Each site keeps what it does not send away; the rest goes to the next one that sends nobody away.

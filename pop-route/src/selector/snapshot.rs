@@ -98,13 +98,13 @@ impl Snapshot {
 
     #[inline]
     fn resolve(&self, leaf: Leaf, key: u64, grain: u8) -> Choice {
-        let decision = &self.decisions[leaf.value() as usize];
+        let decision = &self.decisions[leaf.value as usize];
         let mut choice = Choice {
             sites: decision.sites,
             count: decision.count,
             reason: decision.reason,
             via: if decision.anycast { Via::Anycast } else { Via::Unicast },
-            scope: leaf.length(),
+            scope: leaf.length,
             ttl: decision.ttl,
         };
         if !decision.shares.is_empty() {

@@ -5,7 +5,9 @@
 //! same trie over merged values: it forgets which prefix matched, and knows how wide the answer holds instead.
 //! [`LiveTable`] puts a writer and any number of lock-free readers together.
 
+mod intern;
 mod live;
+mod packed;
 mod ranges;
 mod snapshot;
 mod trie;

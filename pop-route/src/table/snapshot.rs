@@ -5,12 +5,13 @@ use core::hash::Hash;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::intern::Interner;
 use super::word::Word;
 use super::{Cuts, Leaf, PrefixTable, Trie, TrieBuilder, blocks_of};
 use crate::Prefix;
 
 /// Distinct values in a snapshot at most: eight million.
-pub const VALUES_MAX: usize = Leaf::NOTHING as usize;
+pub const VALUES_MAX: usize = Leaf::VALUES as usize - 1;
 
 /// Addresses that go down the trie side by side in a batch: enough loads in flight to hide a cache miss, few enough
 /// for their state to stay in registers and the first cache level.
@@ -36,10 +37,10 @@ impl<V> Tries<V> {
         }
     }
 
-    /// The value of a leaf; `NOTHING` lies behind all values.
+    /// The value of a leaf. They are numbered from one: zero is nothing, and lies behind all values when one is taken.
     #[inline]
     fn value(&self, leaf: Leaf) -> Option<&V> {
-        self.values.get(leaf.value() as usize)
+        self.values.get((leaf.value as usize).wrapping_sub(1))
     }
 
     fn memory_bytes(&self) -> usize {
@@ -92,7 +93,7 @@ impl<V> PrefixSnapshot<V> {
     pub fn longest(&self, address: IpAddr) -> Option<(Prefix, &V)> {
         let leaf = self.tries.find(address);
         let value = self.tries.value(leaf)?;
-        Some((Prefix::host(address).truncate(leaf.length()), value))
+        Some((Prefix::host(address).truncate(leaf.length), value))
     }
 
     /// The value of the longest prefix around `address`.
@@ -107,7 +108,7 @@ impl<V> PrefixSnapshot<V> {
     #[must_use]
     pub fn longest_v4(&self, address: Ipv4Addr) -> Option<(u8, &V)> {
         let leaf = self.tries.v4.find(address.to_bits());
-        self.tries.value(leaf).map(|value| (leaf.length(), value))
+        self.tries.value(leaf).map(|value| (leaf.length, value))
     }
 
     /// [`longest`](Self::longest) for IPv6: the matched length, and the value. The address is taken for IPv6 even if it
@@ -116,7 +117,7 @@ impl<V> PrefixSnapshot<V> {
     #[must_use]
     pub fn longest_v6(&self, address: Ipv6Addr) -> Option<(u8, &V)> {
         let leaf = self.tries.v6.find(address.to_bits());
-        self.tries.value(leaf).map(|value| (leaf.length(), value))
+        self.tries.value(leaf).map(|value| (leaf.length, value))
     }
 
     /// [`longest_v4`](Self::longest_v4) for each address, in order, into `found`. Groups of addresses are looked up
@@ -145,7 +146,7 @@ impl<V> PrefixSnapshot<V> {
         found: &mut [Option<(u8, &'a V)>],
     ) {
         assert_eq!(addresses.len(), found.len(), "one place for each address");
-        let result = |leaf: Leaf| self.tries.value(leaf).map(|value| (leaf.length(), value));
+        let result = |leaf: Leaf| self.tries.value(leaf).map(|value| (leaf.length, value));
         let (mut addresses, mut places) = (addresses.chunks_exact(LANES), found.chunks_exact_mut(LANES));
         for (addresses, places) in addresses.by_ref().zip(places.by_ref()) {
             let lanes: [W; LANES] = core::array::from_fn(|lane| bits(addresses[lane]));
@@ -171,9 +172,10 @@ impl<V> PrefixSnapshot<V> {
         self.tries.prefixes == 0
     }
 
-    /// Bytes on the heap, without what the values themselves own: half a mebibyte for the direct bits, 64 bytes for
-    /// each /16 that is divided (for each divided block of a deeper level, too), four for each run of equal matches,
-    /// and the distinct values.
+    /// Bytes on the heap, without what the values themselves own: a quarter of a mebibyte for each family that has
+    /// prefixes, 44 bytes for each /16 that is divided (for each divided block of a deeper level, too), for each run of
+    /// equal matches as many bits as value and length need (or the number of distinct ones, if they are few), and the
+    /// distinct values.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.tries.memory_bytes()
@@ -225,7 +227,7 @@ impl<V> ScopedSnapshot<V> {
     #[must_use]
     pub fn get(&self, address: IpAddr) -> (Option<&V>, u8) {
         let leaf = self.tries.find(address);
-        (self.tries.value(leaf), leaf.length())
+        (self.tries.value(leaf), leaf.length)
     }
 
     /// Bytes on the heap, as [`PrefixSnapshot::memory_bytes`].
@@ -243,9 +245,9 @@ impl<V: Clone + Eq + Hash> PrefixTable<V> {
     /// With more than [`VALUES_MAX`] distinct values.
     #[must_use]
     pub fn snapshot(&self) -> PrefixSnapshot<V> {
-        let mut values = Interner::with_capacity(self.len());
-        let v4 = trie(&Cuts::flatten(marks::<u32, V>(self.v4.iter(), &mut values, true), OUTSIDE));
-        let v6 = trie(&Cuts::flatten(marks::<u128, V>(self.v6.iter(), &mut values, true), OUTSIDE));
+        let mut values = Interner::default();
+        let v4 = trie(&Cuts::flatten(marks::<u32, V>(self.v4.iter(), &mut values, true), NOTHING));
+        let v6 = trie(&Cuts::flatten(marks::<u128, V>(self.v6.iter(), &mut values, true), NOTHING));
         PrefixSnapshot { tries: Arc::new(Tries { v4, v6, values: values.finish(), prefixes: self.len() }) }
     }
 
@@ -255,15 +257,16 @@ impl<V: Clone + Eq + Hash> PrefixTable<V> {
     /// With more than [`VALUES_MAX`] distinct values.
     #[must_use]
     pub fn scoped_snapshot(&self) -> ScopedSnapshot<V> {
-        let mut values = Interner::with_capacity(self.len());
-        let v4 = Cuts::flatten(marks::<u32, V>(self.v4.iter(), &mut values, false), OUTSIDE);
-        let v6 = Cuts::flatten(marks::<u128, V>(self.v6.iter(), &mut values, false), OUTSIDE);
+        let mut values = Interner::default();
+        let v4 = Cuts::flatten(marks::<u32, V>(self.v4.iter(), &mut values, false), NOTHING);
+        let v6 = Cuts::flatten(marks::<u128, V>(self.v6.iter(), &mut values, false), NOTHING);
         let (v4, v6) = (trie(&into_blocks(&v4)), trie(&into_blocks(&v6)));
         ScopedSnapshot { tries: Arc::new(Tries { v4, v6, values: values.finish(), prefixes: self.len() }) }
     }
 }
 
-const OUTSIDE: u32 = Leaf::new(Leaf::NOTHING, 0).mark();
+/// The mark of no value and no length, in both families.
+const NOTHING: u32 = Leaf { value: 0, length: 0 }.mark::<u32>();
 
 fn trie<W: Word>(cuts: &Cuts<W>) -> Trie {
     TrieBuilder::build(cuts)
@@ -277,8 +280,8 @@ fn marks<'a, W: Word, V: Clone + Eq + Hash + 'a>(
 ) -> impl Iterator<Item = (W, u8, u32)> {
     entries.map(move |(key, value)| {
         let (first, length) = W::unkey(*key);
-        let mark = Leaf::new(values.id(value), if with_length { length } else { 0 }).mark();
-        (first, length, mark)
+        let leaf = Leaf { value: values.number(value), length: if with_length { length } else { 0 } };
+        (first, length, leaf.mark::<W>())
     })
 }
 
@@ -287,48 +290,10 @@ pub(crate) fn into_blocks<W: Word>(cuts: &Cuts<W>) -> Cuts<W> {
     let mut blocks = Cuts { starts: Vec::with_capacity(cuts.starts.len()), marks: Vec::new() };
     for (first, last, mark) in cuts.iter() {
         for (start, length) in blocks_of(first, last) {
-            blocks.push(start, mark | u32::from(length));
+            blocks.push(start, mark | Leaf { value: 0, length }.mark::<W>());
         }
     }
     blocks
-}
-
-/// Gives each distinct value a number.
-#[derive(Debug)]
-struct Interner<V> {
-    ids: ahash::AHashMap<V, u32>,
-    values: Vec<V>,
-    /// The last one asked for: neighbours often agree.
-    last: u32,
-}
-
-impl<V: Clone + Eq + Hash> Interner<V> {
-    /// Room for as many distinct values as there are prefixes: untouched pages cost nothing, growing step by step
-    /// would.
-    fn with_capacity(prefixes: usize) -> Self {
-        Self { ids: ahash::AHashMap::with_capacity(prefixes), values: Vec::new(), last: 0 }
-    }
-
-    fn id(&mut self, value: &V) -> u32 {
-        if self.values.get(self.last as usize) == Some(value) {
-            return self.last;
-        }
-        self.last = match self.ids.get(value) {
-            Some(&id) => id,
-            None => {
-                assert!(self.values.len() < VALUES_MAX, "more than {VALUES_MAX} distinct values");
-                let id = self.values.len() as u32;
-                self.ids.insert(value.clone(), id);
-                self.values.push(value.clone());
-                id
-            }
-        };
-        self.last
-    }
-
-    fn finish(self) -> Box<[V]> {
-        self.values.into()
-    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@
 //!
 //! Kin: Poptrie (Asai, Ohara, SIGCOMM 2015) for the bitmap with merged runs, DXR (Zec, Rizzo, Mikuc, CCR 2012) for
 //! direct bits and short ranges, DIR-24-8 (Gupta, Lin, McKeown, INFOCOM 1998) for stopping at 16 + 8 bits. Unlike
-//! Poptrie a node has one bitmap: the tag that tells a child from a leaf travels in the entry. A node is eight groups
-//! of 32 slots, each a bitmap and its own base in eight bytes: 64 bytes in all, one load touches eight, and counting
-//! the ones of 32 bits is cheap on processors for which no POPCNT was compiled in.
+//! Poptrie a node has one bitmap: the tag that tells a child from a leaf travels in the entry. The bitmap comes in
+//! words of 32 slots, each with the count of runs before it, so one word is counted, and counting the ones of 32 bits
+//! is cheap on processors for which no POPCNT was compiled in. Entries are [`Packed`]: as wide as they need to be.
 
 use super::Cuts;
+use super::packed::Packed;
 use super::word::Word;
 
 /// Leading bits that index directly.
@@ -29,64 +30,99 @@ const WIDE_RANGES_MIN: usize = 256;
 /// Bits that a list resolves, and the ranges it holds at most: more are quicker in a node.
 const LIST_BITS: u8 = 32;
 const LIST_RANGES_MAX: usize = 16;
+const LIST_COUNT_BITS: u32 = 4;
 
-/// What an entry says, in its upper bits: a leaf has the highest bit clear.
-const NODE: u32 = 0b100 << 29;
-const WIDE: u32 = 0b101 << 29;
-/// Four bits of range count less one stand above the list's place in the pool.
-const LIST: u32 = 0b11 << 30;
-const LIST_COUNT_SHIFT: u32 = 26;
-const TAG_MASK: u32 = 0b111 << 29;
-
-/// What stands at the bottom: a value and a length. 23 bits of value, 8 bits of length.
+/// What stands at the bottom: a value and a length.
+///
+/// As an entry of the trie, a mark: the value above the length. So small values make small entries, whatever else they
+/// say. What is no leaf, is told by the lowest bits: for IPv4 by a length that cannot be, for IPv6 by one bit more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaf(u32);
+pub(crate) struct Leaf {
+    pub(crate) value: u32,
+    pub(crate) length: u8,
+}
 
 impl Leaf {
-    /// Values of a leaf, [`NOTHING`](Self::NOTHING) among them.
-    pub(crate) const VALUES: u32 = 1 << 23;
-    /// The value that means none.
-    pub(crate) const NOTHING: u32 = Self::VALUES - 1;
+    /// Values that fit into a mark of either family.
+    pub(crate) const VALUES: u32 = 1 << (32 - length_shift::<u128>() - u128::LENGTH_BITS);
 
-    pub(crate) const fn new(value: u32, length: u8) -> Self {
-        debug_assert!(value < Self::VALUES);
-        Self(value << 8 | length as u32)
+    pub(crate) const fn mark<W: Word>(self) -> u32 {
+        debug_assert!(self.value < Self::VALUES && self.length <= W::BITS);
+        (self.value << W::LENGTH_BITS | self.length as u32) << length_shift::<W>()
     }
 
     #[inline]
-    pub(crate) const fn value(self) -> u32 {
-        self.0 >> 8
-    }
-
-    #[inline]
-    pub(crate) const fn length(self) -> u8 {
-        self.0 as u8
-    }
-
-    pub(crate) const fn mark(self) -> u32 {
-        self.0
+    const fn of<W: Word>(mark: u32) -> Self {
+        let mark = mark >> length_shift::<W>();
+        let length = mark & ((1 << W::LENGTH_BITS) - 1);
+        Self { value: mark >> W::LENGTH_BITS, length: length as u8 }
     }
 }
 
-const fn is_leaf(entry: u32) -> bool {
-    entry & (1 << 31) == 0
+/// The kind of an entry that is no leaf. IPv4 is built of nodes alone.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Node = 0b001,
+    Wide = 0b011,
+    /// One less than its ranges stands below the list's place in the pool.
+    List = 0b101,
 }
 
-/// 32 slots of a node: where runs begin, and the index of the entry before the group's first run.
+const KIND_BITS: u32 = 3;
+
+const fn is_v4<W: Word>() -> bool {
+    W::BITS == 32
+}
+
+/// Bits below the length of a leaf.
+const fn length_shift<W: Word>() -> u32 {
+    if is_v4::<W>() { 0 } else { 1 }
+}
+
+/// Bits below the place of an entry that is no leaf: for IPv4 all of a length, set.
+const fn tag_bits<W: Word>() -> u32 {
+    if is_v4::<W>() { W::LENGTH_BITS } else { KIND_BITS }
+}
+
+const fn is_leaf<W: Word>(entry: u32) -> bool {
+    let tag = (1 << tag_bits::<W>()) - 1;
+    if is_v4::<W>() { entry & tag != tag } else { entry & 1 == 0 }
+}
+
+const fn tagged<W: Word>(kind: Kind, place: u32) -> u32 {
+    debug_assert!(place <= u32::MAX >> tag_bits::<W>());
+    let tag = if is_v4::<W>() { (1 << tag_bits::<W>()) - 1 } else { kind as u32 };
+    place << tag_bits::<W>() | tag
+}
+
+const WORDS: usize = (1 << NODE_BITS) / 32;
+
+/// 256 slots: where runs begin, in words of 32 slots; the runs before each word; the place before the first entry.
 #[derive(Clone, Copy, Debug, Default)]
-struct Group {
-    begins: u32,
+struct Node {
+    begins: [u32; WORDS],
+    before: [u8; WORDS],
     base: u32,
 }
 
-const GROUPS: usize = (1 << NODE_BITS) / 32;
+const _: () = assert!(size_of::<Node>() == 44);
+
+impl Node {
+    /// The begins of runs up to a slot in its word, and the place that their number is to be added to.
+    #[inline]
+    fn up_to(&self, slot: u32) -> (u32, u32) {
+        let word = (slot >> 5) as usize;
+        let begins = self.begins[word] & (u32::MAX >> (31 - (slot & 31)));
+        (begins, self.base.wrapping_add(self.before[word].into()))
+    }
+}
 
 /// One family's trie.
 #[derive(Debug, Default)]
 pub(crate) struct Trie {
     direct: Vec<u32>,
-    groups: Vec<Group>,
-    entries: Vec<u32>,
+    nodes: Vec<Node>,
+    entries: Packed,
     wide: Vec<u32>,
     pool: Vec<u32>,
 }
@@ -95,84 +131,86 @@ impl Trie {
     /// The leaf at an address.
     #[inline]
     pub(crate) fn find<W: Word>(&self, address: W) -> Leaf {
-        let mut entry = self.direct[address.take(0, DIRECT_BITS) as usize];
+        let mut entry = self.root(address);
         let mut depth = DIRECT_BITS;
-        while !is_leaf(entry) {
+        while !is_leaf::<W>(entry) {
             (entry, depth) = self.step(entry, address, depth);
         }
-        Leaf(entry)
+        Leaf::of::<W>(entry)
+    }
+
+    /// The entry of the leading bits. A trie of nothing has none: the mark of no value and no length is zero.
+    #[inline]
+    fn root<W: Word>(&self, address: W) -> u32 {
+        self.direct.get(address.take(0, DIRECT_BITS) as usize).copied().unwrap_or(0)
     }
 
     /// The leaves at many addresses: all of them go down side by side, so that their loads overlap.
     #[inline]
     pub(crate) fn find_lanes<W: Word, const LANES: usize>(&self, addresses: [W; LANES]) -> [Leaf; LANES] {
-        let mut entries = addresses.map(|address| self.direct[address.take(0, DIRECT_BITS) as usize]);
-        if W::BITS == 32 {
+        let mut entries = addresses.map(|address| self.root(address));
+        if is_v4::<W>() {
             self.step_lanes(&mut entries, &addresses);
         }
-        let mut depths = [if W::BITS == 32 { DIRECT_BITS + NODE_BITS } else { DIRECT_BITS }; LANES];
-        while entries.iter().any(|&entry| !is_leaf(entry)) {
+        let mut depths = [if is_v4::<W>() { DIRECT_BITS + NODE_BITS } else { DIRECT_BITS }; LANES];
+        while entries.iter().any(|&entry| !is_leaf::<W>(entry)) {
             for lane in 0..LANES {
-                if !is_leaf(entries[lane]) {
+                if !is_leaf::<W>(entries[lane]) {
                     (entries[lane], depths[lane]) = self.step(entries[lane], addresses[lane], depths[lane]);
                 }
             }
         }
-        entries.map(Leaf)
+        entries.map(Leaf::of::<W>)
     }
 
     /// The first step of IPv4, where all but a leaf is a node, without a branch: lanes that are done read slot zero
-    /// and throw it away.
+    /// and throw it away. Loads and arithmetic take turns, so that the counting of all lanes is done in vectors.
     #[inline]
     fn step_lanes<W: Word, const LANES: usize>(&self, entries: &mut [u32; LANES], addresses: &[W; LANES]) {
-        if self.groups.is_empty() {
+        if self.nodes.is_empty() {
             return;
         }
-        let mut places = [0_u32; LANES];
+        let (mut begins, mut places) = ([0_u32; LANES], [0_u32; LANES]);
         for lane in 0..LANES {
             let entry = entries[lane];
-            let node = if is_leaf(entry) { 0 } else { entry & !TAG_MASK };
-            places[lane] = self.place(node, addresses[lane].take(DIRECT_BITS, NODE_BITS));
+            let node = if is_leaf::<W>(entry) { 0 } else { entry >> tag_bits::<W>() };
+            let slot = addresses[lane].take(DIRECT_BITS, NODE_BITS);
+            (begins[lane], places[lane]) = self.nodes[node as usize].up_to(slot);
         }
         for lane in 0..LANES {
-            let below = self.entries[places[lane] as usize];
-            entries[lane] = if is_leaf(entries[lane]) { entries[lane] } else { below };
+            places[lane] = places[lane].wrapping_add(begins[lane].count_ones());
+        }
+        for lane in 0..LANES {
+            let below = self.entries.get(places[lane]);
+            entries[lane] = if is_leaf::<W>(entries[lane]) { entries[lane] } else { below };
         }
     }
 
     #[inline]
     fn step<W: Word>(&self, entry: u32, address: W, depth: u8) -> (u32, u8) {
-        // IPv4 is built of nodes alone.
-        if W::BITS == 32 || entry & TAG_MASK == NODE {
-            let place = self.place(entry & !TAG_MASK, address.take(depth, NODE_BITS));
-            return (self.entries[place as usize], depth + NODE_BITS);
+        let place = entry >> tag_bits::<W>();
+        let kind = entry & ((1 << KIND_BITS) - 1);
+        if is_v4::<W>() || kind == Kind::Node as u32 {
+            let (begins, base) = self.nodes[place as usize].up_to(address.take(depth, NODE_BITS));
+            return (self.entries.get(base.wrapping_add(begins.count_ones())), depth + NODE_BITS);
         }
-        if entry & TAG_MASK == WIDE {
+        if kind == Kind::Wide as u32 {
             let slot = address.take(depth, WIDE_BITS);
-            let array = ((entry & !TAG_MASK) as usize) << WIDE_BITS;
-            return (self.wide[array + slot as usize], depth + WIDE_BITS);
+            return (self.wide[((place << WIDE_BITS) + slot) as usize], depth + WIDE_BITS);
         }
-        let ends = ((entry >> LIST_COUNT_SHIFT) & 0xf) as usize;
-        let start = (entry & ((1 << LIST_COUNT_SHIFT) - 1)) as usize;
+        let ends = (place & ((1 << LIST_COUNT_BITS) - 1)) as usize;
+        let start = (place >> LIST_COUNT_BITS) as usize;
         let list = &self.pool[start..start + 2 * ends + 1];
         let wanted = address.take(depth, LIST_BITS);
         let below = list[..ends].iter().map(|&end| usize::from(end < wanted)).sum::<usize>();
         (list[ends + below], depth)
     }
 
-    /// Where the entry of a node's slot stands.
-    #[inline]
-    fn place(&self, node: u32, slot: u32) -> u32 {
-        let group = self.groups[node as usize * GROUPS + (slot >> 5) as usize];
-        let up_to_slot = u32::MAX >> (31 - (slot & 31));
-        group.base.wrapping_add((group.begins & up_to_slot).count_ones())
-    }
-
     /// Bytes on the heap.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let words =
-            self.direct.capacity() + self.entries.capacity() + self.wide.capacity() + self.pool.capacity();
-        words * size_of::<u32>() + self.groups.capacity() * size_of::<Group>()
+        let words = self.direct.capacity() + self.wide.capacity() + self.pool.capacity();
+        let nodes = self.nodes.capacity() * size_of::<Node>();
+        words * size_of::<u32>() + nodes + self.entries.memory_bytes()
     }
 }
 
@@ -180,25 +218,44 @@ impl Trie {
 #[derive(Debug, Default)]
 pub(crate) struct TrieBuilder {
     trie: Trie,
+    /// Nodes that stand directly below the leading bits. They come behind all others in the end: entries name only
+    /// those, which are few, and small numbers make small entries.
+    upper: Vec<Node>,
+    entries: Vec<u32>,
 }
 
 impl TrieBuilder {
     /// The trie of these ranges, whose marks are leaves. O(ranges).
     pub(crate) fn build<W: Word>(cuts: &Cuts<W>) -> Trie {
+        if cuts.marks == [0] {
+            return Trie::default();
+        }
         let mut builder = Self::default();
-        // Where no run begins, the base must still point at something.
-        builder.trie.entries.push(Leaf::new(Leaf::NOTHING, 0).mark());
-        builder.trie.direct = Vec::with_capacity(1 << DIRECT_BITS);
+        // Lanes that are done read what no run begins; it must be there.
+        builder.entries.push(0);
+        builder.entries.reserve(cuts.starts.len());
+        let mut direct = Vec::with_capacity(1 << DIRECT_BITS);
         let ranges = Ranges { starts: &cuts.starts, marks: &cuts.marks };
-        builder.slots(ranges, W::MIN, 0, DIRECT_BITS, |builder, slots, entry| {
-            let filled = builder.trie.direct.len();
-            builder.trie.direct.resize(filled + slots, entry);
+        builder.slots(ranges, W::MIN, 0, DIRECT_BITS, |_, slots, entry| {
+            direct.resize(direct.len() + slots, entry);
         });
-        debug_assert_eq!(builder.trie.direct.len(), 1 << DIRECT_BITS);
-        let Trie { direct, groups, entries, wide, pool } = &mut builder.trie;
-        groups.shrink_to_fit();
-        [direct, entries, wide, pool].into_iter().for_each(Vec::shrink_to_fit);
-        builder.trie
+        debug_assert_eq!(direct.len(), 1 << DIRECT_BITS);
+        builder.finish::<W>(direct)
+    }
+
+    fn finish<W: Word>(mut self, mut direct: Vec<u32>) -> Trie {
+        let lower = self.trie.nodes.len() as u32;
+        let tag = (1 << tag_bits::<W>()) - 1;
+        for entry in &mut direct {
+            if *entry & tag == tagged::<W>(Kind::Node, 0) {
+                *entry += lower << tag_bits::<W>();
+            }
+        }
+        self.trie.nodes.reserve_exact(self.upper.len());
+        self.trie.nodes.append(&mut self.upper);
+        let Trie { wide, pool, .. } = &mut self.trie;
+        [wide, pool].into_iter().for_each(Vec::shrink_to_fit);
+        Trie { direct, entries: Packed::new(self.entries), ..self.trie }
     }
 
     /// Cuts the block of `depth` bits around `first` into `1 << bits` slots, in order, and hands each run of slots
@@ -237,7 +294,7 @@ impl TrieBuilder {
     /// The entry for a block of `depth` bits that holds more than one range.
     fn entry<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
         debug_assert!(ranges.len() > 1 && depth < W::BITS);
-        if W::BITS == 32 {
+        if is_v4::<W>() {
             return self.node(ranges, first, depth);
         }
         if let Some(list) = self.list(ranges, depth) {
@@ -250,9 +307,7 @@ impl TrieBuilder {
     }
 
     fn node<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
-        let node = self.trie.groups.len();
-        self.trie.groups.resize(node + GROUPS, Group::default());
-        let (mut begins, mut entries, mut slot) = ([0_u32; GROUPS], [0_u32; 1 << NODE_BITS], 0);
+        let (mut begins, mut entries, mut slot) = ([0_u32; WORDS], [0_u32; 1 << NODE_BITS], 0);
         let mut runs = 0;
         self.slots(ranges, first, depth, NODE_BITS, |_, slots, entry| {
             if runs == 0 || entries[runs - 1] != entry {
@@ -262,14 +317,18 @@ impl TrieBuilder {
             }
             slot += slots;
         });
-        // Children have put their entries in before.
-        let mut base = self.trie.entries.len() as u32 - 1;
-        self.trie.entries.extend_from_slice(&entries[..runs]);
-        for (group, begins) in self.trie.groups[node..].iter_mut().zip(begins) {
-            *group = Group { begins, base };
-            base += begins.count_ones();
+        let (mut before, mut count) = ([0; WORDS], 0_u32);
+        for (before, begins) in before.iter_mut().zip(begins) {
+            // At most 224 runs begin before the last word.
+            *before = count as u8;
+            count += begins.count_ones();
         }
-        tagged(NODE, node / GROUPS, TAG_MASK)
+        // Children have put their entries in before.
+        let base = self.entries.len() as u32 - 1;
+        self.entries.extend_from_slice(&entries[..runs]);
+        let nodes = if depth == DIRECT_BITS { &mut self.upper } else { &mut self.trie.nodes };
+        nodes.push(Node { begins, before, base });
+        tagged::<W>(Kind::Node, nodes.len() as u32 - 1)
     }
 
     fn wide<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
@@ -279,7 +338,7 @@ impl TrieBuilder {
         });
         let place = self.trie.wide.len() >> WIDE_BITS;
         self.trie.wide.extend_from_slice(&array);
-        tagged(WIDE, place, TAG_MASK)
+        tagged::<W>(Kind::Wide, place as u32)
     }
 
     /// A list, if the ranges are few and the bits it looks at tell them apart.
@@ -288,19 +347,14 @@ impl TrieBuilder {
         let apart = depth + LIST_BITS >= W::BITS
             || starts.iter().all(|start| start.to_aligned() << depth << LIST_BITS == 0);
         let place = self.trie.pool.len();
-        if ranges.len() > LIST_RANGES_MAX || !apart || place >= 1 << LIST_COUNT_SHIFT {
+        if ranges.len() > LIST_RANGES_MAX || !apart || place >> (32 - LIST_COUNT_BITS - tag_bits::<W>()) > 0 {
             return None;
         }
         // The last address of each range but the last. A start is above the block's first, so its bits are not zero.
         self.trie.pool.extend(starts.iter().map(|start| start.take(depth, LIST_BITS) - 1));
         self.trie.pool.extend_from_slice(ranges.marks);
-        Some(LIST | (starts.len() as u32) << LIST_COUNT_SHIFT | place as u32)
+        Some(tagged::<W>(Kind::List, (place as u32) << LIST_COUNT_BITS | starts.len() as u32))
     }
-}
-
-fn tagged(tag: u32, place: usize, mask: u32) -> u32 {
-    debug_assert!(place <= (!mask) as usize);
-    tag | place as u32
 }
 
 fn first_of_slot<W: Word>(first: W, depth: u8, bits: u8, slot: usize) -> W {

@@ -10,6 +10,8 @@ pub(crate) trait Word: Copy + Ord + Debug + Send + Sync + 'static {
     const FAMILY: Family;
     /// Bits of an address.
     const BITS: u8 = Self::FAMILY.bits();
+    /// Bits that hold any length of a prefix.
+    const LENGTH_BITS: u32;
     /// Zero.
     const MIN: Self;
     /// The key of a prefix in an ordered map: by first address, then by length.
@@ -34,6 +36,7 @@ pub(crate) trait Word: Copy + Ord + Debug + Send + Sync + 'static {
 
 impl Word for u32 {
     const FAMILY: Family = Family::V4;
+    const LENGTH_BITS: u32 = 6;
     const MIN: Self = 0;
     /// The address above eight bits of length: half the size of a pair, and one comparison.
     type Key = u64;
@@ -70,6 +73,7 @@ impl Word for u32 {
 
 impl Word for u128 {
     const FAMILY: Family = Family::V6;
+    const LENGTH_BITS: u32 = 8;
     const MIN: Self = 0;
     type Key = (u128, u8);
 
