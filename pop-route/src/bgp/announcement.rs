@@ -185,13 +185,14 @@ impl Announcer {
     }
 }
 
-/// The commands for an ExaBGP process (its text API) at one site, a line a prefix.
+/// The commands for an ExaBGP process (its text API) at one site, a line a prefix. Prefixes of the other family than the
+/// session's need a next hop of theirs.
 ///
 /// ```
 /// use pop_route::{Announcement, exabgp_lines};
 ///
 /// let lines = exabgp_lines(&["192.0.2.0/24".parse()?], Announcement::Prepend(2), 64500, None);
-/// assert_eq!(lines, "announce route 192.0.2.0/24 next-hop self as-path [ 64500 64500 ]\n");
+/// assert_eq!(lines, "announce route 192.0.2.0/24 next-hop self as-path [ 64500 64500 64500 ]\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
@@ -209,7 +210,9 @@ pub fn exabgp_lines(
         let _ = write!(lines, "{verb} route {prefix} next-hop {next_hop}");
         let _ = match announcement {
             Announcement::Prepend(count) => {
-                write!(lines, " as-path [ {}]", format!("{own_as} ").repeat(count.min(PREPENDS_MAX).into()))
+                // ExaBGP sends the path as it is told: once for us, and the repetitions.
+                let path = format!("{own_as} ").repeat(usize::from(count.min(PREPENDS_MAX)) + 1);
+                write!(lines, " as-path [ {path}]")
             }
             Announcement::Tag((high, low)) => write!(lines, " community [ {high}:{low} ]"),
             Announcement::Announce | Announcement::Withdraw => Ok(()),
@@ -219,7 +222,8 @@ pub fn exabgp_lines(
     lines
 }
 
-/// The arguments for `gobgp`, a call a prefix: nothing passes through a shell.
+/// The arguments for `gobgp`, a call a prefix: nothing passes through a shell. GoBGP puts our number in front of the
+/// path that it is told.
 #[must_use]
 pub fn gobgp_arguments(
     prefixes: &[Prefix],
