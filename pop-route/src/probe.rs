@@ -130,9 +130,13 @@ pub async fn watch(
         let well = probe.ask(target, policy.limit).await.is_ok();
         selector.probed(site, well, Timestamp::ZERO.saturating_add(started.elapsed()));
         random = mix(random.wrapping_add(1));
-        let jitter = policy.every.mul_f64(0.75 + 0.5 * (random >> 11) as f64 / (1_u64 << 53) as f64);
-        tokio::time::sleep(jitter).await;
+        tokio::time::sleep(pause(policy.every, random)).await;
     }
+}
+
+/// From three quarters to five quarters of the mean: watchers that began together do not stay together.
+fn pause(every: Duration, random: u64) -> Duration {
+    every.mul_f64(0.75 + 0.5 * (random >> 11) as f64 / (1_u64 << 53) as f64)
 }
 
 /// What a PoP's own traffic says of an origin or a site: a result of a request counts as one of a probe. Wraps a request,
@@ -158,7 +162,11 @@ mod tests {
     use super::*;
     use crate::{HealthPolicy, Location, Site, SiteMap};
 
-    const LIMIT: Duration = Duration::from_millis(300);
+    /// How long silence is listened to, and how long a busy machine may take for an answer that comes.
+    const SILENCE: Duration = Duration::from_millis(300);
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    const WAIT: Duration = Duration::from_secs(60);
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -205,7 +213,7 @@ mod tests {
         runtime().block_on(async {
             let server = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
             let address = server.local_addr().unwrap();
-            assert_eq!(Probe::Dns.ask(address, LIMIT).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(Probe::Dns.ask(address, SILENCE).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
             tokio::spawn(async move {
                 let mut query = [0; ANSWER_MAX];
                 for code in [0_u8, 0, 5] {
@@ -219,6 +227,15 @@ mod tests {
             assert!(Probe::Dns.ask(address, LIMIT).await.is_ok());
             assert_eq!(Probe::Dns.ask(address, LIMIT).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         });
+    }
+
+    #[test]
+    fn pauses_stay_within_a_quarter_and_differ() {
+        let every = Duration::from_secs(4);
+        let pauses: Vec<Duration> = (0..1000).map(|index| pause(every, mix(index))).collect();
+        let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+        assert!(*least >= Duration::from_secs(3) && *most <= Duration::from_secs(5));
+        assert!(*most - *least > Duration::from_millis(1900), "{least:?} {most:?}");
     }
 
     #[test]
@@ -241,9 +258,18 @@ mod tests {
                 }
             };
             drop(listener);
-            timeout(Duration::from_secs(20), until(false)).await.unwrap();
-            let _listener = TcpListener::bind(address).await.unwrap();
-            timeout(Duration::from_secs(20), until(true)).await.unwrap();
+            timeout(WAIT, until(false)).await.unwrap();
+            let again = async {
+                // Somebody else may have the port for a moment.
+                loop {
+                    match TcpListener::bind(address).await {
+                        Ok(listener) => return listener,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    }
+                }
+            };
+            let _listener = timeout(WAIT, again).await.unwrap();
+            timeout(WAIT, until(true)).await.unwrap();
             watcher.abort();
             for _ in 0..2 {
                 assert_eq!(

@@ -1,4 +1,4 @@
-//! The network under study: fourteen sites, everybody else's region a client, and a model of what BGP does to them.
+//! The network under study: fourteen sites, every region a group of clients, and a model of what BGP does to them.
 
 use pop_route::{AsGraph, Catchment, Ingress, Location, Relation, Site, SiteId, SiteMap};
 
@@ -24,7 +24,7 @@ pub(crate) const SITES: [&str; 14] = [
 /// Global transit providers in the model.
 const PROVIDERS: u32 = 4;
 
-/// A group of clients: those nearest to a region that has no site.
+/// A group of clients: those nearest to a region, with a site or without.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     pub(crate) location: Location,
@@ -59,7 +59,6 @@ impl Network {
             .regions
             .iter()
             .enumerate()
-            .filter(|(region, _)| !homes.contains(region))
             .map(|(region, place)| Clients {
                 location: place.location,
                 demand: 0.0,

@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
-use pop_route::{Location, SiteId, SiteMap};
+use pop_route::{Location, Site, SiteId, SiteMap};
 
 const WIDTH: f64 = 1440.0;
 const PANEL: f64 = 640.0;
 const TITLE: f64 = 44.0;
 const LEGEND: f64 = 144.0;
+/// The size of letters beside sites.
+const LETTERS: f64 = 13.0;
 /// Latitudes shown: people live between them.
 const NORTH: f64 = 78.0;
 const SOUTH: f64 = -58.0;
@@ -118,12 +120,40 @@ fn marks(svg: &mut String, sites: &SiteMap, panel: &Panel<'_>) {
             );
             let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#ffffff\"/>");
         }
+    }
+    let mut taken = Vec::new();
+    for (_, place) in sites.iter() {
+        let (x, y) = label(place, &mut taken);
         // The outline first: not every viewer knows how to paint it below the letters.
         for paint in ["fill=\"none\" stroke=\"#10151f\" stroke-width=\"4\"", "fill=\"#ffffff\""] {
-            let (x, y, name) = (x + 10.0, y - 10.0, place.name());
-            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"13\" {paint}>{name}</text>");
+            let name = place.name();
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{LETTERS}\" {paint}>{name}</text>"
+            );
         }
     }
+}
+
+/// Where a site's name is written: beside it, in the first corner that no other name has taken.
+fn label(place: &Site, taken: &mut Vec<(f64, f64, f64)>) -> (f64, f64) {
+    let (x, y) = position(place.location());
+    let width = place.name().len() as f64 * LETTERS * 0.6;
+    let corners = [
+        (x + 10.0, y - 10.0),
+        (x - 10.0 - width, y - 10.0),
+        (x + 10.0, y + 10.0 + LETTERS),
+        (x - 10.0 - width, y + 10.0 + LETTERS),
+    ];
+    let is_free = |&(left, line): &(f64, f64)| {
+        let apart = |&(other, other_line, other_width): &(f64, f64, f64)| {
+            left > other + other_width || left + width < other || (line - other_line).abs() > LETTERS
+        };
+        left >= 0.0 && left + width <= WIDTH && taken.iter().all(apart)
+    };
+    let (left, line) = corners.into_iter().find(is_free).unwrap_or(corners[0]);
+    taken.push((left, line, width));
+    (left, line)
 }
 
 fn legend(svg: &mut String, sites: &SiteMap, panels: &[Panel<'_>], top: f64) {
