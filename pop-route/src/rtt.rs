@@ -3,6 +3,10 @@
 //! For each pair of client prefix and site an [`Estimate`] keeps an exponentially weighted mean and deviation (the
 //! gains of RFC 6298 §2), in 24 bytes. How far to trust it is a number, too: the standard error of the mean, which
 //! grows again as the estimate ages. A rule that wants proof compares intervals, not means.
+//!
+//! No quantile sketch: what is decided is where a mean is lower, and by how much that is proven; a sketch costs some
+//! hundred times the memory of a pair, and its quantiles come without an interval. Tails count where they can be
+//! decided on, between sites: see [`AnycastRule::tail`](crate::AnycastRule::tail).
 
 use core::time::Duration;
 
@@ -129,6 +133,16 @@ impl RttStore {
         self.by_prefix.entry(prefix).or_default().push((site, estimate));
         self.pairs += 1;
         true
+    }
+
+    /// Takes an estimate over that another store made; false for want of room.
+    pub(crate) fn adopt(&mut self, prefix: Prefix, site: SiteId, estimate: Estimate) -> bool {
+        let room = self.pairs < self.pairs_max && self.get(prefix, site).is_none();
+        if room {
+            self.by_prefix.entry(prefix).or_default().push((site, estimate));
+            self.pairs += 1;
+        }
+        room
     }
 
     pub(crate) fn get(&self, prefix: Prefix, site: SiteId) -> Option<Estimate> {

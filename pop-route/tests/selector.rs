@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+use pop_route::ClientAtlas;
 use pop_route::{
     AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Reason, Selector, Site, SiteMap,
     Timestamp,
@@ -137,6 +139,60 @@ fn maps_that_cannot_be_say_why() {
     let site = |name: &str| Site::new(name, place(0.0, 0.0)).admin(AdminState::Up);
     assert_eq!(SiteMap::new([site("A"), site("A")]), Err(MapError::Duplicate { name: "A".into() }));
     assert_eq!(SiteMap::new([]), Err(MapError::Count { sites: 0 }));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_malformed_table_or_map_leaves_what_runs_as_it_was() {
+    let selector = selector();
+    let (before, snapshot) = (names(&selector), selector.snapshot());
+    let mut atlas = ClientAtlas::new();
+    assert_eq!(atlas.countries("198.18.0.0,198.18.0.255,DE\n"), Ok(1));
+    let error = atlas.countries("198.18.1.0,198.18.1.255,FR\n198.18.1.128,198.18.2.0,CH\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 2: overlaps the range of line 1");
+    assert_eq!(atlas.facts().len(), 1, "all of a table or nothing of it");
+    let text =
+        "[[site]]\nname = 'FRA'\nlatitude = 50.0\nlongitude = 8.6\n[[site]]\nname = 'IAD'\nlatitude = 38.9\n";
+    let error = SiteMap::from_toml(text).unwrap_err();
+    assert_eq!(error.line(), 5, "{error}");
+    assert!(error.to_string().contains("missing field `longitude`"), "{error}");
+    assert_eq!(names(&selector), before);
+    assert!(std::sync::Arc::ptr_eq(&selector.snapshot(), &snapshot));
+}
+
+#[test]
+fn a_new_map_takes_over_what_the_old_one_learnt() {
+    let before = selector();
+    let id = |selector: &Selector, name: &str| selector.sites().find(name).unwrap();
+    (1..=2).for_each(|second| _ = before.probed(id(&before, "IAD"), false, at(second)));
+    before.drain(id(&before, "FRA"), true, at(3));
+    for _ in 0..5 {
+        assert!(before.measure(block(0), id(&before, "NRT"), Duration::from_millis(1), at(4)));
+    }
+    // Another order, one site more, one block less.
+    let sites = SiteMap::new([
+        Site::new("SIN", place(1.4, 104.0)),
+        Site::new("NRT", place(35.8, 140.4)),
+        Site::new("IAD", place(38.9, -77.5)),
+        Site::new("FRA", place(50.0, 8.6)),
+    ])
+    .unwrap();
+    let mut builder = Selector::builder(sites);
+    for (index, (latitude, longitude)) in (0..).zip(CITIES).take(5) {
+        builder = builder.client(block(index), ClientFacts::at(place(latitude, longitude))).unwrap();
+    }
+    let after = builder.build_after(&before);
+    assert!(!after.is_healthy(id(&after, "IAD")) && after.is_healthy(id(&after, "SIN")));
+    let site = |index| after.sites().site(after.select(block(index)).site().unwrap()).name();
+    assert_eq!((site(0), after.select(block(0)).reason()), ("NRT", Reason::Measured));
+    assert_eq!(
+        (site(1), site(4)),
+        ("NRT", "NRT"),
+        "London: Frankfurt drained, Ashburn dead; nothing else moved"
+    );
+    assert_eq!(after.explain(block(1)).candidate("FRA").unwrap().fate, Fate::Draining);
+    // And the old one goes on as it was.
+    assert_eq!(before.sites().len(), 3);
 }
 
 #[cfg(feature = "serde")]

@@ -108,16 +108,41 @@ impl Control {
         if site.index() >= self.sites.len() || !self.rtts.observe(prefix, site, rtt, now) {
             return false;
         }
+        self.stands_alone(prefix, known);
+        true
+    }
+
+    /// Gives a prefix with measurements a class of its own, or makes the one that it has stale.
+    fn stands_alone(&mut self, prefix: Prefix, known: Known) {
         if self.classes[known.class as usize].measured == Some(prefix) {
             self.classes[known.class as usize].stale = true;
-            return true;
+            return;
         }
         let class = self.classes.len() as u32;
         self.classes[known.class as usize].demand -= known.demand;
         self.classes.push(Class { demand: known.demand, ..Class::new(known.facts, Some(prefix)) });
         self.clients.insert(prefix, Known { class, ..known });
         self.moved = true;
-        true
+    }
+
+    /// Takes over what another one has learnt of sites that have the same name here, and of prefixes that are known here.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        let here: Vec<Option<SiteId>> =
+            other.sites.iter().map(|(_, site)| self.sites.find(site.name())).collect();
+        for (state, here) in other.states.iter().zip(&here) {
+            if let Some(here) = here {
+                self.states[here.index()] = *state;
+            }
+        }
+        for (prefix, site, estimate) in other.rtts.iter() {
+            let known = self.clients.exact(prefix).copied();
+            if let (Some(known), Some(site)) = (known, here[site.index()])
+                && self.rtts.adopt(prefix, site, estimate)
+            {
+                self.stands_alone(prefix, known);
+            }
+        }
+        self.now = self.now.max(other.now);
     }
 
     /// Sets what the clients of a known prefix ask for.

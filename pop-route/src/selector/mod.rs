@@ -140,9 +140,22 @@ impl SelectorBuilder {
     /// The selector, every site taken for healthy.
     #[must_use]
     pub fn build(self) -> Selector {
+        self.build_with(|_| {})
+    }
+
+    /// The selector that takes over from another: sites of the same name keep their health, drain and shedding, and
+    /// prefixes that are known in both keep their measurements. This is how a map is changed while it serves: build
+    /// the next one beside it, and swap the [`Arc`] that readers take.
+    #[must_use]
+    pub fn build_after(self, before: &Selector) -> Selector {
+        self.build_with(|control| control.inherit(&before.control()))
+    }
+
+    fn build_with(self, learn: impl FnOnce(&mut Control)) -> Selector {
         let sites = Arc::new(self.sites);
         let mut control =
             Control::new(Arc::clone(&sites), self.clients, self.policy, self.model, self.pairs_max);
+        learn(&mut control);
         let snapshot = control.compile(Timestamp::ZERO).expect("the first compilation decides everything");
         Selector {
             published: ArcSwap::from_pointee(snapshot),
