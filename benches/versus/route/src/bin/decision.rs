@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use maglev::ConsistentHasher as _;
 use pop_route::{
     ClientFacts, LiveTable, Location, Maglev, Prefix, PrefixTable, Rendezvous, Selector, Site, SiteMap,
     Timestamp,
@@ -260,21 +261,23 @@ fn nodes() {
     let (maglev, rendezvous) = (Maglev::new(&nodes).expect("nodes"), Rendezvous::new(&nodes).expect("nodes"));
     let mut ring = hashring::HashRing::new();
     ring.batch_add(names.clone());
-    let time = |pick: &dyn Fn(u64) -> usize| {
-        median(
-            (0..ROUNDS)
-                .map(|_| {
-                    nanos(1 << 18, || {
-                        black_box((0..1 << 18).map(pick).sum::<usize>());
-                    })
-                })
-                .collect(),
-        )
-    };
-    println!(
-        "\n100 nodes: Maglev {:.1} ns, rendezvous {:.0} ns a pick; hashring {:.0} ns",
-        time(&|key| maglev.pick(key)),
-        time(&|key| rendezvous.pick(key)),
-        time(&|key| ring.get(&key).map_or(0, |name| name.len()))
-    );
+    let peer = maglev::Maglev::new(names.clone());
+    let contenders: [(&str, Box<dyn Fn(u64) -> usize>); 4] = [
+        ("Maglev", Box::new(move |key| maglev.pick(key))),
+        ("rendezvous", Box::new(move |key| rendezvous.pick(key))),
+        ("maglev 0.2", Box::new(move |key| peer.get(&key).map_or(0, String::len))),
+        ("hashring 0.3", Box::new(move |key| ring.get(&key).map_or(0, String::len))),
+    ];
+    let mut times = vec![Vec::new(); contenders.len()];
+    for _ in 0..ROUNDS {
+        for ((_, pick), times) in contenders.iter().zip(&mut times) {
+            times.push(nanos(1 << 18, || {
+                black_box((0..1 << 18).map(pick).sum::<usize>());
+            }));
+        }
+    }
+    println!("\n100 nodes, ns a pick, median of {ROUNDS} interleaved rounds");
+    for ((name, _), times) in contenders.iter().zip(times) {
+        println!("  {name:<14}{:>8.1}", median(times));
+    }
 }

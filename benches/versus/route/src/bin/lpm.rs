@@ -1,5 +1,7 @@
 //! Longest-prefix match on the full table of both families: ours beside prefix-trie, iptrie, treebitmap, poptrie and
 //! a DIR-24-8 written here, which is the line that hardware draws. Rounds are interleaved; medians are printed.
+//!
+//! `lpm [ipv4] [ipv6] [build]`: all of it, or a part.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,6 +18,7 @@ static COUNTING: Counting = Counting;
 
 const ROUNDS: usize = 7;
 const LOOKUPS: usize = 1 << 20;
+const BATCH: usize = 256;
 
 /// Gupta, Lin, McKeown 1998: 2^24 entries, and blocks of 256 below the few that are divided.
 struct Dir24 {
@@ -63,8 +66,8 @@ struct Contender<'a, A> {
     mib: f64,
     /// The sum of what is found.
     sum: Box<dyn Fn(&[A]) -> u64 + 'a>,
-    /// Each address depends on what was found before.
-    chase: Box<dyn Fn(&[A]) -> u64 + 'a>,
+    /// Each address depends on what was found before; not for a batch.
+    chase: Option<Box<dyn Fn(&[A]) -> u64 + 'a>>,
 }
 
 /// Builds something, and says how long that took and what it weighs.
@@ -83,10 +86,8 @@ macro_rules! contender {
             name: $name,
             build_ms,
             mib,
-            sum: Box::new(|addresses| {
-                addresses.iter().map(|&$address| u64::from($find)).sum()
-            }),
-            chase: Box::new(|addresses| {
+            sum: Box::new(|addresses| addresses.iter().map(|&$address| u64::from($find)).sum()),
+            chase: Some(Box::new(|addresses| {
                 let mut last = 0;
                 for &address in addresses {
                     // No value has its highest bit set: zero, but only after the last look-up is done, and only we know.
@@ -94,7 +95,7 @@ macro_rules! contender {
                     last = $find;
                 }
                 last.into()
-            }),
+            })),
         }
     }};
 }
@@ -116,14 +117,16 @@ fn show<A>(title: &str, contenders: &[Contender<'_, A>], workloads: &[(&str, &[A
                 }));
             }
             let zipf = workloads.last().expect("one").1;
-            times[columns - 1].push(nanos(zipf.len(), || {
-                black_box((contender.chase)(zipf));
-            }));
+            if let Some(chase) = &contender.chase {
+                times[columns - 1].push(nanos(zipf.len(), || {
+                    black_box(chase(zipf));
+                }));
+            }
         }
     }
     for (contender, times) in contenders.iter().zip(times) {
         print!("{:<28}{:>9.1}{:>8.2}", contender.name, contender.build_ms, contender.mib);
-        for times in times {
+        for times in times.into_iter().filter(|times| !times.is_empty()) {
             print!("{:>14.1}", median(times));
         }
         println!();
@@ -138,198 +141,156 @@ fn agree<A>(contenders: &[Contender<'_, A>], addresses: &[A]) {
 }
 
 fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let (v4, v6) = full_table();
     println!("{} IPv4 and {} IPv6 prefixes", v4.len(), v6.len());
     let mut numbers = Numbers(7);
-    ipv4(&v4, &mut numbers);
-    ipv6(&v6, &mut numbers);
+    if wanted("build") {
+        builds(&v4);
+    }
+    if wanted("ipv4") {
+        let dir24 = built(|| Dir24::new(&v4));
+        ipv4(&v4, &mut numbers, vec![contender!("DIR-24-8", u32, dir24, map, |a| map.get(a))]);
+    }
+    if wanted("ipv6") {
+        ipv6(&v6, &mut numbers, Vec::new());
+    }
 }
 
-fn ipv4(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
-    let inside: Vec<u32> = table
-        .iter()
-        .map(|&(first, length, _)| first | (numbers.next() as u32).checked_shr(length.into()).unwrap_or(0))
-        .collect();
-    let mut each = inside.clone();
-    numbers.shuffle(&mut each);
-    let zipf: Vec<u32> = zipf(table.len(), LOOKUPS, numbers).into_iter().map(|index| inside[index]).collect();
+/// One family beside its peers: whichever it is, the same is asked of everybody.
+macro_rules! family {
+    ($name:ident, $bits:ty, $address:ident, $net:ident, $prefix:ident, $longest:ident, $batch:ident) => {
+        fn $name<'a>(
+            table: &'a [($bits, u8, u32)],
+            numbers: &mut Numbers,
+            further: Vec<Contender<'a, $bits>>,
+        ) {
+            let noise = |numbers: &mut Numbers| -> $bits {
+                (u128::from(numbers.next()) << 64 | u128::from(numbers.next())) as $bits
+            };
+            let inside: Vec<$bits> = table
+                .iter()
+                .map(|&(first, length, _)| first | noise(numbers).checked_shr(length.into()).unwrap_or(0))
+                .collect();
+            let mut each = inside.clone();
+            numbers.shuffle(&mut each);
+            let zipf: Vec<$bits> =
+                zipf(table.len(), LOOKUPS, numbers).into_iter().map(|index| inside[index]).collect();
 
-    let prefixes = || {
-        table.iter().map(|&(first, length, value)| {
-            (Prefix::new(Ipv4Addr::from_bits(first).into(), length).unwrap(), value)
-        })
+            let net = |first, length| $net::new($address::from_bits(first), length).unwrap();
+            let ours = built(|| {
+                let prefix = |first, length| Prefix::new($address::from_bits(first).into(), length).unwrap();
+                let rows = table.iter().map(|&(first, length, value)| (prefix(first, length), value));
+                rows.collect::<PrefixTable<u32>>().snapshot()
+            });
+            let snapshot = ours.0.clone();
+            let prefix_trie = built(|| {
+                let rows = table.iter().map(|&(first, length, value)| (net(first, length), value));
+                rows.collect::<prefix_trie::PrefixMap<_, u32>>()
+            });
+            let iptrie = built(|| {
+                let mut map = RTrieMap::<$prefix, u32>::with_root(0);
+                for &(first, length, value) in table {
+                    map.insert($prefix::new($address::from_bits(first), length).unwrap(), value);
+                }
+                map.compress()
+            });
+            let treebitmap = built(|| {
+                let mut map = IpLookupTable::new();
+                for &(first, length, value) in table {
+                    map.insert($address::from_bits(first), length.into(), value);
+                }
+                map
+            });
+            let poptrie = built(|| {
+                let rows =
+                    table.iter().map(|&(first, length, value)| (($address::from_bits(first), length), value));
+                rows.collect::<poptrie::Poptrie<_, u32>>()
+            });
+            let batch = Contender {
+                name: "pop-route, batch",
+                build_ms: ours.1,
+                mib: ours.2,
+                sum: Box::new(move |addresses: &[$bits]| {
+                    let mut total = 0;
+                    let mut found = [None; BATCH];
+                    let mut asked = [$address::UNSPECIFIED; BATCH];
+                    for chunk in addresses.chunks(BATCH) {
+                        for (asked, &address) in asked.iter_mut().zip(chunk) {
+                            *asked = $address::from_bits(address);
+                        }
+                        let found = &mut found[..chunk.len()];
+                        snapshot.$batch(&asked[..chunk.len()], found);
+                        let values =
+                            found.iter().map(|found| found.map_or(0, |(_, &value)| u64::from(value)));
+                        total += values.sum::<u64>();
+                    }
+                    total
+                }),
+                chase: None,
+            };
+            let mut contenders = vec![
+                contender!("pop-route", $bits, ours, map, |a| map
+                    .$longest($address::from_bits(a))
+                    .map_or(0, |(_, &value)| value)),
+                batch,
+                contender!("prefix-trie", $bits, prefix_trie, map, |a| map
+                    .get_lpm(&net(a, <$bits>::BITS as u8))
+                    .map_or(0, |(_, &value)| value)),
+                contender!("iptrie (LC)", $bits, iptrie, map, |a| *map.lookup(&$address::from_bits(a)).1),
+                contender!("treebitmap", $bits, treebitmap, map, |a| map
+                    .longest_match($address::from_bits(a))
+                    .map_or(0, |(_, _, &value)| value)),
+                contender!("poptrie", $bits, poptrie, map, |a| map
+                    .lookup($address::from_bits(a))
+                    .copied()
+                    .unwrap_or(0)),
+            ];
+            contenders.extend(further);
+            agree(&contenders, &each);
+            show(stringify!($name), &contenders, &[("each prefix", &each), ("Zipf", &zipf)]);
+        }
     };
-    let ours = built(|| prefixes().collect::<PrefixTable<u32>>().snapshot());
-    let editable = built(|| prefixes().collect::<PrefixTable<u32>>());
-    println!("PrefixTable alone: {:.1} ms, {:.2} MiB", editable.1, editable.2);
-    let distinct = built(|| {
-        (0..)
-            .zip(prefixes())
-            .map(|(value, (prefix, _))| (prefix, value))
-            .collect::<PrefixTable<u32>>()
-            .snapshot()
-    });
-    println!("snapshot with a value of its own for each prefix: {:.1} ms, {:.2} MiB", distinct.1, distinct.2);
-    let snapshot = ours.0.clone();
-    let net = |first, length| Ipv4Net::new(Ipv4Addr::from_bits(first), length).unwrap();
-    let prefix_trie = built(|| {
-        table
-            .iter()
-            .map(|&(first, length, value)| (net(first, length), value))
-            .collect::<prefix_trie::PrefixMap<_, u32>>()
-    });
-    let iptrie = built(|| {
-        let mut map = RTrieMap::<Ipv4Prefix, u32>::with_root(0);
-        for &(first, length, value) in table {
-            map.insert(Ipv4Prefix::new(Ipv4Addr::from_bits(first), length).unwrap(), value);
-        }
-        map.compress()
-    });
-    let treebitmap = built(|| {
-        let mut map = IpLookupTable::new();
-        for &(first, length, value) in table {
-            map.insert(Ipv4Addr::from_bits(first), length.into(), value);
-        }
-        map
-    });
-    let poptrie = built(|| {
-        table
-            .iter()
-            .map(|&(first, length, value)| ((Ipv4Addr::from_bits(first), length), value))
-            .collect::<poptrie::Poptrie<_, u32>>()
-    });
-    let dir24 = built(|| Dir24::new(table));
-    let contenders = [
-        contender!("pop-route", u32, ours, map, |a| map
-            .longest_v4(Ipv4Addr::from_bits(a))
-            .map_or(0, |(_, &value)| value)),
-        Contender {
-            name: "pop-route, batch",
-            build_ms: f64::NAN,
-            mib: f64::NAN,
-            sum: Box::new(move |addresses: &[u32]| {
-                let mut total = 0;
-                let mut found = [None; 256];
-                let mut asked = [Ipv4Addr::UNSPECIFIED; 256];
-                for chunk in addresses.chunks(256) {
-                    for (asked, &address) in asked.iter_mut().zip(chunk) {
-                        *asked = Ipv4Addr::from_bits(address);
-                    }
-                    snapshot.get_batch_v4(&asked[..chunk.len()], &mut found[..chunk.len()]);
-                    total += found[..chunk.len()]
-                        .iter()
-                        .map(|found| found.map_or(0, |(_, &value)| u64::from(value)))
-                        .sum::<u64>();
-                }
-                total
-            }),
-            chase: Box::new(|_| 0),
-        },
-        contender!("prefix-trie", u32, prefix_trie, map, |a| map
-            .get_lpm(&net(a, 32))
-            .map_or(0, |(_, &value)| value)),
-        contender!("iptrie (LC)", u32, iptrie, map, |a| *map.lookup(&Ipv4Addr::from_bits(a)).1),
-        contender!("treebitmap", u32, treebitmap, map, |a| map
-            .longest_match(Ipv4Addr::from_bits(a))
-            .map_or(0, |(_, _, &value)| value)),
-        contender!("poptrie", u32, poptrie, map, |a| map
-            .lookup(Ipv4Addr::from_bits(a))
-            .copied()
-            .unwrap_or(0)),
-        contender!("DIR-24-8", u32, dir24, map, |a| map.get(a)),
-    ];
-    agree(&contenders, &each);
-    show("IPv4", &contenders, &[("each prefix", &each), ("Zipf", &zipf)]);
 }
 
-fn ipv6(table: &[(u128, u8, u32)], numbers: &mut Numbers) {
-    let inside: Vec<u128> = table
+family!(ipv4, u32, Ipv4Addr, Ipv4Net, Ipv4Prefix, longest_v4, get_batch_v4);
+family!(ipv6, u128, Ipv6Addr, Ipv6Net, Ipv6Prefix, longest_v6, get_batch_v6);
+
+/// The time to build, and what is built: values as they are, and a value of its own for every prefix.
+fn builds(table: &[(u32, u8, u32)]) {
+    let rows: Vec<(Prefix, Ipv4Net, u32)> = table
         .iter()
-        .map(|&(first, length, _)| {
-            let random = u128::from(numbers.next()) << 64 | u128::from(numbers.next());
-            first | random.checked_shr(length.into()).unwrap_or(0)
+        .map(|&(first, length, value)| {
+            let address = Ipv4Addr::from_bits(first);
+            (Prefix::new(address.into(), length).unwrap(), Ipv4Net::new(address, length).unwrap(), value)
         })
         .collect();
-    let mut each = inside.clone();
-    numbers.shuffle(&mut each);
-    let zipf: Vec<u128> =
-        zipf(table.len(), LOOKUPS, numbers).into_iter().map(|index| inside[index]).collect();
-
-    let ours = built(|| {
-        table
-            .iter()
-            .map(|&(first, length, value)| {
-                (Prefix::new(Ipv6Addr::from_bits(first).into(), length).unwrap(), value)
-            })
-            .collect::<PrefixTable<u32>>()
-            .snapshot()
-    });
-    let snapshot = ours.0.clone();
-    let net = |first, length| Ipv6Net::new(Ipv6Addr::from_bits(first), length).unwrap();
-    let prefix_trie = built(|| {
-        table
-            .iter()
-            .map(|&(first, length, value)| (net(first, length), value))
-            .collect::<prefix_trie::PrefixMap<_, u32>>()
-    });
-    let iptrie = built(|| {
-        let mut map = RTrieMap::<Ipv6Prefix, u32>::with_root(0);
-        for &(first, length, value) in table {
-            map.insert(Ipv6Prefix::new(Ipv6Addr::from_bits(first), length).unwrap(), value);
+    let names = ["PrefixTable", "its snapshot", "prefix-trie", "DIR-24-8"];
+    for (title, distinct) in [("values as they are", false), ("all values distinct", true)] {
+        let rows: Vec<(Prefix, Ipv4Net, u32)> = (0..)
+            .zip(&rows)
+            .map(|(index, &(prefix, net, value))| (prefix, net, if distinct { index } else { value }))
+            .collect();
+        let mut times = vec![Vec::new(); names.len()];
+        let mut mib = [0.0; 4];
+        for _ in 0..ROUNDS {
+            let ours = built(|| {
+                rows.iter().map(|&(prefix, _, value)| (prefix, value)).collect::<PrefixTable<u32>>()
+            });
+            let snapshot = built(|| ours.0.snapshot());
+            let peer = built(|| {
+                rows.iter().map(|&(_, net, value)| (net, value)).collect::<prefix_trie::PrefixMap<_, u32>>()
+            });
+            let line = built(|| Dir24::new(table));
+            mib = [ours.2, snapshot.2, peer.2, line.2];
+            for (times, time) in times.iter_mut().zip([ours.1, snapshot.1, peer.1, line.1]) {
+                times.push(time);
+            }
         }
-        map.compress()
-    });
-    let treebitmap = built(|| {
-        let mut map = IpLookupTable::new();
-        for &(first, length, value) in table {
-            map.insert(Ipv6Addr::from_bits(first), length.into(), value);
+        println!("\nbuilding, {title}: ms, median of {ROUNDS} interleaved rounds; MiB");
+        for ((name, times), mib) in names.iter().zip(times).zip(mib) {
+            println!("{name:<28}{:>9.1}{mib:>8.2}", median(times));
         }
-        map
-    });
-    let poptrie = built(|| {
-        table
-            .iter()
-            .map(|&(first, length, value)| ((Ipv6Addr::from_bits(first), length), value))
-            .collect::<poptrie::Poptrie<_, u32>>()
-    });
-    let contenders = [
-        contender!("pop-route", u128, ours, map, |a| map
-            .longest_v6(Ipv6Addr::from_bits(a))
-            .map_or(0, |(_, &value)| value)),
-        Contender {
-            name: "pop-route, batch",
-            build_ms: f64::NAN,
-            mib: f64::NAN,
-            sum: Box::new(move |addresses: &[u128]| {
-                let mut total = 0;
-                let mut found = [None; 256];
-                let mut asked = [Ipv6Addr::UNSPECIFIED; 256];
-                for chunk in addresses.chunks(256) {
-                    for (asked, &address) in asked.iter_mut().zip(chunk) {
-                        *asked = Ipv6Addr::from_bits(address);
-                    }
-                    snapshot.get_batch_v6(&asked[..chunk.len()], &mut found[..chunk.len()]);
-                    total += found[..chunk.len()]
-                        .iter()
-                        .map(|found| found.map_or(0, |(_, &value)| u64::from(value)))
-                        .sum::<u64>();
-                }
-                total
-            }),
-            chase: Box::new(|_| 0),
-        },
-        contender!("prefix-trie", u128, prefix_trie, map, |a| map
-            .get_lpm(&net(a, 128))
-            .map_or(0, |(_, &value)| value)),
-        contender!("iptrie (LC)", u128, iptrie, map, |a| *map.lookup(&Ipv6Addr::from_bits(a)).1),
-        contender!("treebitmap", u128, treebitmap, map, |a| map
-            .longest_match(Ipv6Addr::from_bits(a))
-            .map_or(0, |(_, _, &value)| value)),
-        contender!("poptrie", u128, poptrie, map, |a| map
-            .lookup(Ipv6Addr::from_bits(a))
-            .copied()
-            .unwrap_or(0)),
-    ];
-    agree(&contenders, &each);
-    show("IPv6", &contenders, &[("each prefix", &each), ("Zipf", &zipf)]);
+    }
 }
