@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use pop_cache::http::{Exchange, Policy, RequestDirectives, Reuse, Rules, Storability, date_field};
+use pop_cache::http::{Exchange, Policy, RequestDirectives, Reuse, Rules, Storability, Vary, date_field};
 use proptest::prelude::*;
 
 /// Fields as text, in the order they came.
@@ -19,6 +19,8 @@ struct Story {
     request: Fields,
     status: u16,
     response: Fields,
+    /// `CDN-Cache-Control`.
+    targeted: Option<String>,
     /// `Date`, relative to the arrival of the response.
     date: Option<i64>,
     expires: Option<i64>,
@@ -77,6 +79,106 @@ mod twin {
         Some((name.to_ascii_lowercase(), argument))
     }
 
+    /// RFC 9213 §2.1: a dictionary (RFC 9651 §3.2), or nothing at all; then the types of the directives we know.
+    fn targeted(line: &str) -> Option<Vec<Directive>> {
+        let mut found: Vec<Directive> = Vec::new();
+        for member in line.split(',') {
+            // Parameters mean nothing here. The vocabulary below has none with commas or semicolons in strings.
+            let mut parts = member.trim_matches([' ', '\t']).split(';');
+            let (name, value) = match parts.next()?.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (member.trim_matches([' ', '\t']).split(';').next()?, None),
+            };
+            let is_key = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '*')
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.*".contains(c));
+            if !is_key {
+                return None;
+            }
+            let is_digits = |text: &str, most| {
+                (1..=most).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+            };
+            let is_number = |text: &str| {
+                let text = text.strip_prefix('-').unwrap_or(text);
+                match text.split_once('.') {
+                    Some((whole, decimals)) => is_digits(whole, 12) && is_digits(decimals, 3),
+                    None => is_digits(text, 15),
+                }
+            };
+            let is_string = |text: &str| text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+            let is_token = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic());
+            if value.is_some_and(|text| {
+                !(is_number(text) || is_string(text) || is_token(text) || ["?0", "?1"].contains(&text))
+            }) {
+                return None;
+            }
+            // The last of a name counts (RFC 9651 §4.2.2).
+            found.retain(|(own, _)| own != name);
+            found.push((name.to_owned(), value.map(str::to_owned)));
+        }
+        let timed = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+        let named = ["no-cache", "private"];
+        let flags =
+            ["no-store", "must-revalidate", "proxy-revalidate", "must-understand", "public", "immutable"];
+        let fits = |(name, value): &Directive| {
+            let (name, value) = (name.as_str(), value.as_deref());
+            let is_number =
+                value.is_some_and(|text| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
+            let is_boolean = value.is_none_or(|text| text.starts_with('?'));
+            if timed.contains(&name) {
+                is_number && value.is_some_and(|text| !text.contains('.'))
+            } else if flags.contains(&name) {
+                is_boolean
+            } else {
+                !(named.contains(&name) && is_number)
+            }
+        };
+        if !found.iter().all(fits) {
+            return None;
+        }
+        // False is as good as absent; true and a bare name are one.
+        found.retain(|(_, value)| value.as_deref() != Some("?0"));
+        for (_, value) in &mut found {
+            *value = value.take().filter(|text| text != "?1").map(|text| text.trim_matches('"').to_owned());
+        }
+        Some(found)
+    }
+
+    /// RFC 9213 §2.2: a valid targeted field replaces `Cache-Control` and `Expires`.
+    fn effective(story: &Story) -> (Vec<Directive>, Option<i64>) {
+        match story.targeted.as_deref().and_then(targeted) {
+            Some(directives) => (directives, None),
+            None => (directives(&story.response), story.expires),
+        }
+    }
+
+    /// RFC 9111 §4.1: every field that `Vary` names is absent from both requests, or the same once lines are combined
+    /// and white space around commas is gone; for preferences, once order and case are gone too.
+    pub(super) fn matches(vary: &[&str], stored: &super::Fields, asked: &super::Fields) -> bool {
+        vary.iter().all(|name| value(name, stored) == value(name, asked))
+    }
+
+    fn value(name: &str, fields: &super::Fields) -> Option<Vec<String>> {
+        let lines: Vec<&str> = fields
+            .iter()
+            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, line)| line.as_str())
+            .collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let all = lines.join(",");
+        let mut members: Vec<String> = all
+            .split(',')
+            .map(|member| member.trim().to_owned())
+            .filter(|member| !member.is_empty())
+            .collect();
+        if ["accept-language", "accept-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
+            members = members.iter().map(|member| member.replace(' ', "").to_ascii_lowercase()).collect();
+            members.sort();
+        }
+        Some(members)
+    }
+
     fn has(directives: &[Directive], name: &str) -> bool {
         directives.iter().any(|(own, _)| own == name)
     }
@@ -96,10 +198,10 @@ mod twin {
 
     /// §3: "A cache MUST NOT store a response to a request unless…" Says which line forbids it.
     pub(super) fn forbids_storing(story: &Story) -> Option<&'static str> {
-        let response = directives(&story.response);
+        let (response, expires) = effective(story);
         let is_heuristic =
             [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501].contains(&story.status);
-        let is_explicit = has(&response, "max-age") || has(&response, "s-maxage") || story.expires.is_some();
+        let is_explicit = has(&response, "max-age") || has(&response, "s-maxage") || expires.is_some();
         if !["GET", "HEAD", "POST"].contains(&story.method) {
             return Some("the request method is understood by the cache");
         }
@@ -138,7 +240,7 @@ mod twin {
 
     /// §4.2.1, and §4.2.2 with the tenth of the time since `Last-Modified` that this cache documents.
     fn lifetime(story: &Story) -> i64 {
-        let response = directives(&story.response);
+        let (response, expires) = effective(story);
         if let Some(seconds) = seconds(&response, "s-maxage") {
             return seconds.unwrap_or(0);
         }
@@ -146,7 +248,7 @@ mod twin {
             return seconds.unwrap_or(0);
         }
         let date = story.date.unwrap_or(0);
-        if let Some(expires) = story.expires {
+        if let Some(expires) = expires {
             return (expires - date).max(0);
         }
         let may_guess = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501].contains(&story.status)
@@ -175,7 +277,7 @@ mod twin {
 
     /// §4: "a cache MUST NOT reuse a stored response unless…", without validation. Says what forbids it.
     pub(super) fn forbids_serving(story: &Story) -> Option<&'static str> {
-        let (response, request) = (directives(&story.response), directives(&story.later));
+        let (response, request) = (effective(story).0, directives(&story.later));
         if has_whole(&response, "no-cache") {
             return Some("the stored response does not contain the no-cache directive");
         }
@@ -240,6 +342,9 @@ fn engine(story: &Story) -> (bool, bool) {
             response.insert(name, date_field(at(time)));
         }
     }
+    if let Some(targeted) = &story.targeted {
+        response.insert("cdn-cache-control", HeaderValue::from_str(targeted).expect("a field value"));
+    }
     let (method, request) =
         (Method::from_bytes(story.method.as_bytes()).expect("a method"), map(&story.request));
     let exchange = Exchange {
@@ -291,6 +396,52 @@ fn response_directive() -> impl Strategy<Value = String> {
     ]
 }
 
+fn targeted_member() -> impl Strategy<Value = String> {
+    let timed = ["max-age", "s-maxage", "stale-while-revalidate", "Max-Age", "max-age "];
+    let plain = [
+        "no-store",
+        "no-cache",
+        "private",
+        "public",
+        "must-revalidate",
+        "must-understand",
+        "no-store=?0",
+        "no-cache=?0",
+        "public=?1",
+        "no-store=1",
+        "no-cache=\"a\"",
+        "private=a",
+        "foo",
+        "foo=\"bar\"",
+        "must-revalidate;a=1",
+        "",
+        "&",
+    ];
+    prop_oneof![
+        4 => (prop::sample::select(timed.to_vec()), number()).prop_map(|(name, value)| format!("{name}={value}")),
+        5 => prop::sample::select(plain.to_vec()).prop_map(str::to_owned),
+    ]
+}
+
+/// Lines of fields that a response may vary by.
+fn selecting() -> impl Strategy<Value = Fields> {
+    let names = vec!["foo", "bar", "accept-language", "accept-encoding"];
+    let values = vec![
+        "1",
+        "1, 2",
+        "1,2",
+        "2, 1",
+        " 1 ,2",
+        "",
+        "gzip, br",
+        "BR, gzip",
+        "br;q=0.5, gzip",
+        "br; q=0.5,gzip",
+    ];
+    let line = (prop::sample::select(names), prop::sample::select(values));
+    prop::collection::vec(line.prop_map(|(name, value)| (name, value.trim().to_owned())), 0..5)
+}
+
 fn request_directive() -> impl Strategy<Value = String> {
     let timed = ["max-age", "min-fresh", "max-stale", "Max-Stale"];
     prop_oneof![
@@ -313,7 +464,11 @@ fn story() -> impl Strategy<Value = Story> {
     ]);
     let offset = || prop::option::of(-300..300_i64);
     let times = (offset(), offset(), prop::option::of(-100_000..100_i64), 0..20_i64, 0..300_i64);
-    let requests = (lines(request_directive(), 2), any::<bool>(), lines(request_directive(), 2));
+    let target = prop::option::weighted(
+        0.3,
+        prop::collection::vec(targeted_member(), 1..4).prop_map(|members| members.join(", ")),
+    );
+    let requests = (lines(request_directive(), 2), any::<bool>(), lines(request_directive(), 2), target);
     (method, status, lines(response_directive(), 3), age, times, requests).prop_map(
         |(
             method,
@@ -321,13 +476,25 @@ fn story() -> impl Strategy<Value = Story> {
             mut response,
             age,
             (date, expires, modified, delay, elapsed),
-            (mut request, authorized, later),
+            (mut request, authorized, later, targeted),
         )| {
             response.extend(age.map(|age| ("age", age)));
             if authorized {
                 request.push(("authorization", "secret".to_owned()));
             }
-            Story { method, request, status, response, date, expires, modified, delay, elapsed, later }
+            Story {
+                method,
+                request,
+                status,
+                response,
+                targeted,
+                date,
+                expires,
+                modified,
+                delay,
+                elapsed,
+                later,
+            }
         },
     )
 }
@@ -350,5 +517,23 @@ proptest! {
             Some(why) => prop_assert!(!is_served, "{why}"),
             None => prop_assert!(is_served, "nothing forbids it"),
         }
+    }
+
+    #[test]
+    fn a_request_selects_exactly_what_the_text_lets_it(
+        vary in prop::collection::vec(prop::sample::select(vec!["foo", "BAR", "Accept-Language", "accept-encoding"]), 0..4),
+        (stored, asked) in (selecting(), selecting()),
+    ) {
+        let map = |fields: &Fields| {
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                map.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a field value"));
+            }
+            map
+        };
+        let mut response = HeaderMap::new();
+        response.insert("vary", HeaderValue::from_str(&vary.join(", ")).expect("a field value"));
+        let selection = Vary::parse(&response).selection(&map(&stored), &response);
+        prop_assert_eq!(selection.matches(&map(&asked)), twin::matches(&vary, &stored, &asked));
     }
 }
