@@ -151,7 +151,7 @@ fn random() -> u64 {
     ahash::RandomState::new().hash_one(0_u8)
 }
 
-fn not_modified<B>(mut headers: HeaderMap, status: CacheStatus) -> Response<CacheBody<B>> {
+pub(crate) fn not_modified<B>(mut headers: HeaderMap, status: CacheStatus) -> Response<CacheBody<B>> {
     for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE] {
         headers.remove(name);
     }
@@ -210,7 +210,7 @@ pub(crate) fn gateway_timeout<B>(name: &str, status: CacheStatus) -> Response<Ca
     response(StatusCode::GATEWAY_TIMEOUT, headers, CacheBody::empty(), status)
 }
 
-fn response<B>(
+pub(crate) fn response<B>(
     status: StatusCode,
     headers: HeaderMap,
     body: CacheBody<B>,

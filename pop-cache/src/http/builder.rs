@@ -47,6 +47,8 @@ pub struct HttpCacheBuilder {
     pub(crate) purge: Option<PurgePolicy>,
     pub(crate) tier: Option<Arc<dyn Tier>>,
     pub(crate) collapse_wait: Option<Duration>,
+    #[cfg(feature = "compression")]
+    pub(crate) compression: Option<super::compression::Compression>,
     pub(crate) clock: Clock,
 }
 
@@ -152,6 +154,15 @@ impl HttpCacheBuilder {
     #[must_use]
     pub fn collapse_wait(mut self, wait: Duration) -> Self {
         self.collapse_wait = Some(wait);
+        self
+    }
+
+    /// Compresses what is stored for clients that like it better so. Default no.
+    #[cfg(feature = "compression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+    #[must_use]
+    pub fn compression(mut self, compression: super::compression::Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 

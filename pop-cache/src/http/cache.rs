@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use ahash::RandomState;
 use bytes::Bytes;
 use http::header::HeaderName;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
 use super::builder::{HttpCacheBuilder, QueryPolicy};
-use super::contents::Slices;
+use super::contents::{Slices, StoredBody};
 use super::epochs::{Epochs, Writer};
 use super::equivalence::{self, Variances};
 use super::facts::Hosts;
@@ -21,13 +21,13 @@ use super::groups;
 use super::handle::{Counters, Handle};
 use super::key::{self, CacheKey, KeyError};
 use super::live::Budget;
-use super::policy::Exchange;
+use super::policy::{Exchange, Policy};
 use super::query::{self, Queried, QueryLayer};
 use super::rules::Rules;
 use super::service::CacheLayer;
 use super::slices::SLICE_BYTES;
 use super::stored::{Resource, Stored};
-use super::vary::Vary;
+use super::vary::{Selection, Vary};
 use crate::{Cache, EntryOptions};
 
 /// A request as policies see it.
@@ -113,6 +113,8 @@ impl HttpCache {
             purge: None,
             tier: None,
             collapse_wait: None,
+            #[cfg(feature = "compression")]
+            compression: None,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -157,6 +159,8 @@ pub(crate) struct Shared {
     pub(super) uncacheable: Cache<CacheKey, ()>,
     pub(super) variances: Variances,
     pub(super) queried: Queried,
+    #[cfg(feature = "compression")]
+    pub(super) encoders: super::compression::Encoders,
     pub(crate) flights: Flights,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
@@ -196,6 +200,8 @@ impl Shared {
             uncacheable: Cache::builder(MAX_HIT_FOR_MISS).build(),
             variances: equivalence::variances(),
             queried: query::queried(),
+            #[cfg(feature = "compression")]
+            encoders: super::compression::Encoders::default(),
             flights: Flights::default(),
             budget: Budget::new(flight_bytes_max),
             counters: Counters::default(),
@@ -280,7 +286,8 @@ impl Shared {
     }
 
     pub(crate) fn shown_key(&self, key: &str) -> Option<String> {
-        self.settings.shows_key.then(|| key.to_owned())
+        // What was made here beside the URI is nobody else's.
+        self.settings.shows_key.then(|| key.split('#').next().unwrap_or_default().to_owned())
     }
 
     pub(crate) fn resource(&self, key: &str) -> Option<Arc<Resource>> {
@@ -301,6 +308,25 @@ impl Shared {
     pub(crate) fn new_slices(&self) -> Option<Slices> {
         let bytes = self.settings.slice_bytes?;
         Some(Slices { id: self.names.fetch_add(1, Ordering::Relaxed), bytes })
+    }
+
+    /// A response as it is stored.
+    pub(crate) fn stored(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        policy: Policy,
+        selection: Selection,
+        body: Arc<StoredBody>,
+        tags: Arc<[Box<str>]>,
+    ) -> Stored {
+        #[cfg_attr(not(feature = "compression"), expect(unused_mut, reason = "only codings change it"))]
+        let mut stored = Stored::new(status, headers, policy, selection, body, tags);
+        #[cfg(feature = "compression")]
+        {
+            stored.is_codable = super::compression::is_codable(self, &stored);
+        }
+        stored
     }
 
     /// A name that no other run gives, as good as certainly.

@@ -13,6 +13,9 @@ pub(crate) struct StoredBody {
     /// The length of the whole, where it is known.
     complete: Option<u64>,
     slices: Option<Slices>,
+    /// Its compressed forms.
+    #[cfg(feature = "compression")]
+    pub(crate) encodings: super::compression::Encodings,
 }
 
 /// The name under which the slices of one representation are stored, and their size.
@@ -56,12 +59,12 @@ impl StoredBody {
             Some((start, block))
         };
         let blocks = blocks.into_iter().filter(|block| !block.is_empty()).scan(first, place).collect();
-        Self { blocks, complete, slices: None }
+        Self { blocks, complete, ..Self::default() }
     }
 
     /// A representation whose bytes lie in slices of their own, as many of them as there are (RFC 9111 §3.4).
     pub(crate) fn sliced(slices: Slices, complete: u64) -> Self {
-        Self { blocks: Vec::new(), complete: Some(complete), slices: Some(slices) }
+        Self { complete: Some(complete), slices: Some(slices), ..Self::default() }
     }
 
     /// Where the slices are, if the bytes lie there.
@@ -88,7 +91,7 @@ impl StoredBody {
             }
         }
         blocks.sort_unstable_by_key(|(start, _)| *start);
-        Self { blocks, complete: self.complete.or(other.complete), slices: None }
+        Self { blocks, complete: self.complete.or(other.complete), ..Self::default() }
     }
 
     /// The length of the whole representation, if known.

@@ -8,6 +8,8 @@ use http_body::Body;
 use super::answer::{self, Asked};
 use super::body::CacheBody;
 use super::cache::{RequestHead, Shared};
+#[cfg(feature = "compression")]
+use super::compression;
 use super::directive::RequestDirectives;
 use super::facts::Facts;
 use super::handle::count;
@@ -77,7 +79,7 @@ pub(crate) struct Task {
 }
 
 /// Decides. A hit allocates for its answer and nothing else.
-pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Decision<B2> {
+pub(crate) fn decide<B: Body, B2>(shared: &Arc<Shared>, request: &Request<B>) -> Decision<B2> {
     let head = RequestHead::of(request);
     let (method, headers) = (request.method(), request.headers());
     let facts = Facts::of(headers);
@@ -111,7 +113,7 @@ pub(crate) fn decide<B: Body, B2>(shared: &Shared, request: &Request<B>) -> Deci
 /// Decides about a request that is neither GET nor HEAD.
 #[cold]
 fn decide_other<B2>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     head: &RequestHead<'_>,
     facts: &Facts<'_>,
     is_empty: bool,
@@ -150,7 +152,7 @@ pub(crate) enum Found<B> {
 
 /// Looks for a usable answer, and makes it.
 pub(crate) fn look_up<B>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     key: &str,
     method: &Method,
     headers: &HeaderMap,
@@ -169,6 +171,14 @@ pub(crate) fn look_up<B>(
             let asked = Asked { method, headers, name: &shared.name };
             let status =
                 |ttl| CacheStatus { ttl: Some(ttl), key: shared.shown_key(key), ..CacheStatus::default() };
+            #[cfg(feature = "compression")]
+            if stored.is_codable
+                && let Reuse::Fresh { age, ttl } = reuse
+                && let Some(encoded) = compression::find(shared, stored, headers)
+            {
+                let answer = compression::answer(stored, asked, age, status(seconds(ttl)), encoded);
+                return hit(shared, stored, answer);
+            }
             match reuse {
                 Reuse::Fresh { age, ttl }
                     if !facts.is_special

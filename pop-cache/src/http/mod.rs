@@ -39,6 +39,8 @@ mod body;
 mod builder;
 #[cfg(feature = "tower")]
 mod cache;
+#[cfg(feature = "compression")]
+mod compression;
 #[cfg(feature = "tower")]
 mod contents;
 mod date;
@@ -102,6 +104,9 @@ pub use body::{BoxError, CacheBody};
 pub use builder::{ConfigError, HttpCacheBuilder};
 #[cfg(feature = "tower")]
 pub use cache::{HttpCache, MAX_HIT_FOR_MISS, MAX_TAGS, RequestHead};
+#[cfg(feature = "compression")]
+#[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+pub use compression::{Coding, Compression, MAX_ENCODERS};
 pub use date::{date_field, parse_date};
 pub use directive::{
     Delta, MAX_DELTA_SECONDS, MAX_QUALIFIED_FIELDS, MaxStale, Qualified, RequestDirectives,

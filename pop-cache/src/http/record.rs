@@ -101,7 +101,7 @@ fn response(shared: &Shared, key: &CacheKey, rest: &mut Bytes) -> Option<Stored>
     let tags = shared.tags_of(key, &exchange);
     let selection = policy.vary.selection(&request, &headers);
     headers.remove(http::header::AGE);
-    Some(Stored::new(status, headers, policy, selection, Arc::new(body), tags))
+    Some(shared.stored(status, headers, policy, selection, Arc::new(body), tags))
 }
 
 fn put_fields<'a>(

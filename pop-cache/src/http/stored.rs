@@ -25,6 +25,9 @@ pub(crate) struct Stored {
     pub(crate) tags: Arc<[Box<str>]>,
     /// Whether every byte is there.
     pub(crate) is_whole: bool,
+    /// Whether it may be compressed for those who like that better, so that its answers depend on `Accept-Encoding`.
+    #[cfg(feature = "compression")]
+    pub(crate) is_codable: bool,
     /// The fields of a plain hit as they are in this second.
     rendered: RwLock<Option<Rendered>>,
     /// Nanoseconds since the epoch at which it was softly purged, zero for never.
@@ -72,6 +75,8 @@ impl Stored {
             body,
             tags,
             is_whole,
+            #[cfg(feature = "compression")]
+            is_codable: false,
             rendered: RwLock::new(None),
             purged_at: AtomicU64::new(0),
             weight,
@@ -81,6 +86,10 @@ impl Stored {
     /// A copy of the fields with this age and this member of `Cache-Status`.
     pub(crate) fn answer_headers(&self, age: Duration, member: HeaderValue) -> HeaderMap {
         let mut headers = self.headers.clone();
+        #[cfg(feature = "compression")]
+        if self.is_codable {
+            super::compression::add_vary(&mut headers);
+        }
         if let Some(slot) = headers.get_mut(AGE) {
             *slot = HeaderValue::from(age.as_secs());
         }

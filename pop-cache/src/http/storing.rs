@@ -191,7 +191,7 @@ impl Storing {
     fn put(mut self, shared: &Arc<Shared>, body: StoredBody) -> (Arc<Stored>, bool) {
         fields::remove_unstorable(&mut self.headers, &self.policy.directives);
         let stored =
-            Stored::new(self.status, self.headers, self.policy, self.selection, Arc::new(body), self.tags);
+            shared.stored(self.status, self.headers, self.policy, self.selection, Arc::new(body), self.tags);
         let stored = Arc::new(stored);
         let is_stored = shared.store(&self.key, Arc::clone(&stored), self.epoch, shared.now());
         if is_stored {
@@ -315,5 +315,5 @@ pub(crate) fn freshened(
     } else {
         policy.vary.selection(request, &headers)
     };
-    (Stored::new(stored.status, headers, policy, selection, Arc::clone(&stored.body), tags), refusal)
+    (shared.stored(stored.status, headers, policy, selection, Arc::clone(&stored.body), tags), refusal)
 }

@@ -202,7 +202,7 @@ fn first_choice(request: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// `q=` with at most three decimals, in thousandths.
-fn weight(parameter: &[u8]) -> Option<u32> {
+pub(crate) fn weight(parameter: &[u8]) -> Option<u32> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let (whole, decimals) = match value {
         [whole] => (whole, &[][..]),
