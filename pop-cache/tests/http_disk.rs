@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use http_support::{Edge, cache_status, chunks, read};
-use pop_cache::http::{CacheKey, DiskTier, Purge, PurgeMode, Tier};
+use pop_cache::http::{CacheKey, DiskTier, Durability, Purge, PurgeMode, Tier};
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -128,6 +128,89 @@ async fn nothing_torn_is_served() {
         drop(edge);
         written(&folder, 1).await;
     }
+}
+
+/// Every byte of a file counts: no single flipped bit of the head lets its record answer for another key, and no record
+/// answers under the head of another file.
+#[tokio::test]
+async fn no_record_answers_for_another_key() {
+    let folder = Folder::new("mixed");
+    let first = edge(&folder.0);
+    get(&first, "/a", "en").await;
+    get(&first, "/b", "en").await;
+    written(&folder, 2).await;
+    drop(first);
+    let files = folder.records();
+    let (one, two) = (fs::read(&files[0]).expect("a record"), fs::read(&files[1]).expect("a record"));
+    let key = |path: &str| {
+        CacheKey::from_uri(&format!("http://test.example{path}").parse().expect("a URI")).expect("a key")
+    };
+    let head_ends = one.windows(8).position(|window| window == b"popcach1").expect("the record's own magic");
+    for bit in 0..head_ends * 8 {
+        let mut bytes = one.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&files[0], &bytes).expect("a file");
+        let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+        assert_eq!(tier.len(), 1, "bit {bit} is found out at the start");
+        assert!(tier.get(&key("/b")).await.is_some());
+    }
+    // The blocks of one file under the head of the other, as a disk that lost power may show them.
+    let mixed = [&one[..head_ends], &two[head_ends..]].concat();
+    assert_eq!(mixed.len(), one.len());
+    fs::write(&files[0], &mixed).expect("a file");
+    let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+    assert_eq!(tier.len(), 2, "the head is whole");
+    assert!(tier.get(&key("/a")).await.is_none());
+    assert_eq!(tier.len(), 1);
+}
+
+#[tokio::test]
+async fn records_that_must_survive_a_loss_of_power_are_written_through() {
+    let folder = Folder::new("power");
+    let tier = DiskTier::open_with(&folder.0, 64 << 20, Durability::Power).expect("a folder");
+    let cache = Edge::new(SystemTime::now(), |builder| builder.tier(tier));
+    cache.script(|_| {
+        let response = Response::builder().header("cache-control", "max-age=3600").header("x-own", "kept");
+        Ok(response.body(chunks(&[&body("/a")])).expect("a response"))
+    });
+    get(&cache, "/a", "en").await;
+    written(&folder, 1).await;
+    assert!(get(&edge(&folder.0), "/a", "en").await.0.ends_with("detail=tier"));
+}
+
+/// What the test below runs in another process, where no file may grow beyond 8 KiB.
+#[tokio::test]
+async fn writer_on_a_disk_that_is_full() {
+    let Some(folder) = std::env::var_os("POP_CACHE_FULL_DISK") else { return };
+    let edge = edge(Path::new(&folder));
+    for round in 0..50 {
+        let path = format!("/{}", round % 10);
+        assert_eq!(get(&edge, &path, &format!("x{round}")).await.1, body(&path));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_full_disk_keeps_nothing_and_disturbs_nothing() {
+    let folder = Folder::new("full");
+    let program = std::env::current_exe().expect("this program");
+    let status = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact writer_on_a_disk_that_is_full"])
+        .arg(&program)
+        .env("POP_CACHE_FULL_DISK", &folder.0)
+        .stdout(Stdio::null())
+        .status()
+        .expect("a process");
+    assert!(status.success(), "the answers came nevertheless");
+    for _ in 0..1000 {
+        if folder.records().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+    assert!(tier.is_empty(), "what did not fit left no half");
 }
 
 #[tokio::test]

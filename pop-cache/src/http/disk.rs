@@ -1,12 +1,14 @@
 //! A tier on a local disk that survives a restart, and being killed.
 //!
 //! One file a record, written beside and renamed when it is complete, so that a name always stands for a whole record as
-//! far as the file system keeps its word; the check sum of the record finds out where it did not. Which files there are,
-//! and for which keys, is kept in memory and read back from their heads at the start. There is no journal to replay and
-//! nothing to repair: a file that does not read well is deleted.
+//! far as the file system keeps its word; check sums find out where it did not: one over the head, one that binds the
+//! record to this head, since a disk that lost power may show the blocks of another file. Which files there are, and for
+//! which keys, is kept in memory and read back from their heads at the start. There is no journal to replay and nothing
+//! to repair: a file that does not read well is deleted.
 //!
 //! ```text
-//! file := magic(8) expires(u64) key_length(u32) key tag_count(u16) { length(u16) tag } record
+//! file := magic(8) head_length(u32) head_sum(u64) head record file_sum(u64 over head_sum and the record's sum)
+//! head := record_length(u64) expires(u64) key_length(u32) key tag_count(u16) { length(u16) tag }
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,15 +25,36 @@ use bytes::{Buf, Bytes};
 use super::date;
 use super::handle::Purge;
 use super::key::{CacheKey, MAX_KEY_BYTES};
+use super::record::checksum;
 use super::tier::{Record, Tier, TierFuture};
 
-const MAGIC: &[u8; 8] = b"popdisk1";
+const MAGIC: &[u8; 8] = b"popdisk2";
+
+/// Magic, length and sum of the head.
+const START_BYTES: usize = 8 + 4 + 8;
 
 /// At most this many writes wait for the disk; further records are dropped, and fetched again should they be missed.
 pub const MAX_DISK_WRITES: usize = 64;
 
+/// What survives what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Records are handed to the kernel, which writes them when it likes. All of them survive the end of the process,
+    /// `kill -9` too. When the machine goes down the latest may be missing or torn; torn ones are found out by their
+    /// sums and fetched again.
+    #[default]
+    Process,
+    /// Each record is on the disk, and its name in the folder, before it counts (`fsync` of both): what was stored
+    /// survives a loss of power as well. Costs two waits for the disk a record, on a thread for blocking work.
+    Power,
+}
+
 /// The longest head of a file: a key and 128 tags.
-const HEAD_BYTES_MAX: u64 = MAX_KEY_BYTES as u64 + 128 * (u16::MAX as u64 + 2) + 64;
+const HEAD_BYTES_MAX: u64 = MAX_KEY_BYTES as u64 + TAGS_MAX as u64 * (u16::MAX as u64 + 2) + 64;
+
+/// At most this many tags of a record are kept; it has no more.
+const TAGS_MAX: usize = 128;
 
 /// A [`Tier`] in a folder of its own. A clone is another handle on the same tier.
 #[derive(Clone, Debug)]
@@ -43,6 +66,7 @@ pub struct DiskTier {
 struct Disk {
     folder: PathBuf,
     capacity: u64,
+    durability: Durability,
     index: Mutex<Index>,
     writes: AtomicUsize,
 }
@@ -74,6 +98,14 @@ impl DiskTier {
     /// # Errors
     /// The folder cannot be made, read or written.
     pub fn open(folder: impl Into<PathBuf>, capacity: u64) -> io::Result<Self> {
+        Self::open_with(folder, capacity, Durability::default())
+    }
+
+    /// As [`open`](Self::open), and says what stored records survive.
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or written.
+    pub fn open_with(folder: impl Into<PathBuf>, capacity: u64, durability: Durability) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder)?;
         let mut index = Index::default();
@@ -101,7 +133,8 @@ impl DiskTier {
             }
             index.next = index.next.max(number + 1);
         }
-        let disk = Disk { folder, capacity, index: Mutex::new(index), writes: AtomicUsize::new(0) };
+        let disk =
+            Disk { folder, capacity, durability, index: Mutex::new(index), writes: AtomicUsize::new(0) };
         disk.evict();
         Ok(Self { disk: Arc::new(disk) })
     }
@@ -217,16 +250,21 @@ impl Disk {
             index.next - 1
         };
         let (part, whole) = (self.folder.join(format!("{number:016x}.part")), path(&self.folder, number));
-        let head = head(&key, record);
+        let (head, head_sum) = head(&key, record);
+        let sum = file_sum(head_sum, &record.bytes).to_be_bytes();
         let written = File::create(&part).and_then(|mut file| {
             file.write_all(&head)?;
-            file.write_all(&record.bytes)
+            file.write_all(&record.bytes)?;
+            file.write_all(&sum)?;
+            if self.durability == Durability::Power { file.sync_all() } else { Ok(()) }
         });
-        if let Err(error) = written.and_then(|()| fs::rename(&part, &whole)) {
-            let _gone = fs::remove_file(&part);
+        if let Err(error) = written.and_then(|()| fs::rename(&part, &whole)).and_then(|()| self.sync_folder())
+        {
+            // A disk that is full has this much room again.
+            let _gone = (fs::remove_file(&part), fs::remove_file(&whole));
             return Err(error);
         }
-        let bytes = (head.len() + record.bytes.len()) as u64;
+        let bytes = (head.len() + record.bytes.len() + sum.len()) as u64;
         let entry =
             Entry { file: number, used: number, bytes, expires: record.expires, tags: record.tags.clone() };
         if let Some(old) = self.lock().add(key, entry) {
@@ -234,6 +272,14 @@ impl Disk {
         }
         self.evict();
         Ok(())
+    }
+
+    /// Writes the names in the folder, where the platform knows of such a thing.
+    fn sync_folder(&self) -> io::Result<()> {
+        match self.durability {
+            Durability::Power if cfg!(unix) => File::open(&self.folder)?.sync_all(),
+            _ => Ok(()),
+        }
     }
 
     /// Makes room: what is of no use any more goes first, then what was not used for longest.
@@ -300,57 +346,100 @@ fn remove(folder: &Path, number: u64) {
     let _failed = fs::remove_file(path(folder, number));
 }
 
-fn head(key: &CacheKey, record: &Record) -> Vec<u8> {
+/// The bytes before the record, and the sum of the head.
+fn head(key: &CacheKey, record: &Record) -> (Vec<u8>, u64) {
     let nanos = date::since(record.expires, SystemTime::UNIX_EPOCH).as_nanos();
     let mut head = Vec::with_capacity(64 + key.as_str().len());
-    head.extend_from_slice(MAGIC);
+    head.extend_from_slice(&(record.bytes.len() as u64).to_be_bytes());
     head.extend_from_slice(&u64::try_from(nanos).unwrap_or(u64::MAX).to_be_bytes());
     head.extend_from_slice(&u32::try_from(key.as_str().len()).unwrap_or(u32::MAX).to_be_bytes());
     head.extend_from_slice(key.as_str().as_bytes());
     let tags: Vec<&String> =
-        record.tags.iter().filter(|tag| tag.len() <= usize::from(u16::MAX)).take(128).collect();
+        record.tags.iter().filter(|tag| tag.len() <= usize::from(u16::MAX)).take(TAGS_MAX).collect();
     head.extend_from_slice(&(tags.len() as u16).to_be_bytes());
     for tag in tags {
         head.extend_from_slice(&(tag.len() as u16).to_be_bytes());
         head.extend_from_slice(tag.as_bytes());
     }
-    head
+    let sum = checksum(&head);
+    let mut bytes = Vec::with_capacity(START_BYTES + head.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(&sum.to_be_bytes());
+    bytes.extend_from_slice(&head);
+    (bytes, sum)
 }
 
-/// The key, what is known of it, and what is left of `bytes` after the head.
-fn split_head(mut bytes: Bytes) -> Option<(CacheKey, SystemTime, Vec<String>, Bytes)> {
+/// The sum that binds a record to its head.
+fn file_sum(head_sum: u64, record: &[u8]) -> u64 {
+    let mut both = [0_u8; 16];
+    both[..8].copy_from_slice(&head_sum.to_be_bytes());
+    both[8..].copy_from_slice(&checksum(record).to_be_bytes());
+    checksum(&both)
+}
+
+/// What the head of a file says.
+struct Head {
+    key: CacheKey,
+    expires: SystemTime,
+    tags: Vec<String>,
+    sum: u64,
+    /// Where the record begins, and how long it is.
+    start: u64,
+    length: u64,
+}
+
+/// The length and the sum of the head of a file.
+fn split_start(bytes: &mut Bytes) -> Option<(u64, u64)> {
+    let is_ours = bytes.len() >= START_BYTES && bytes.split_to(8) == MAGIC[..];
+    let (length, sum) = is_ours.then(|| (u64::from(bytes.get_u32()), bytes.get_u64()))?;
+    (length <= HEAD_BYTES_MAX).then_some((length, sum))
+}
+
+/// Reads the head of a file; what is not whole, or does not add up, is none.
+fn split_head(mut bytes: Bytes) -> Option<Head> {
     let take = |bytes: &mut Bytes, length: usize| (bytes.len() >= length).then(|| bytes.split_to(length));
-    if take(&mut bytes, 8)? != MAGIC[..] {
+    let (head_length, sum) = split_start(&mut bytes)?;
+    let mut head = take(&mut bytes, usize::try_from(head_length).ok()?)?;
+    if checksum(&head) != sum {
         return None;
     }
-    let expires = SystemTime::UNIX_EPOCH + Duration::from_nanos(take(&mut bytes, 8)?.get_u64());
-    let length = usize::try_from(take(&mut bytes, 4)?.get_u32()).ok()?;
-    let key = CacheKey::from_raw(std::str::from_utf8(&take(&mut bytes, length)?).ok()?);
-    let count = take(&mut bytes, 2)?.get_u16();
+    let length = take(&mut head, 8)?.get_u64();
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_nanos(take(&mut head, 8)?.get_u64());
+    let key_length = usize::try_from(take(&mut head, 4)?.get_u32()).ok()?;
+    let key = CacheKey::from_raw(std::str::from_utf8(&take(&mut head, key_length)?).ok()?);
+    let count = take(&mut head, 2)?.get_u16();
     let mut tags = Vec::new();
     for _ in 0..count {
-        let length = usize::from(take(&mut bytes, 2)?.get_u16());
-        tags.push(std::str::from_utf8(&take(&mut bytes, length)?).ok()?.to_owned());
+        let length = usize::from(take(&mut head, 2)?.get_u16());
+        tags.push(std::str::from_utf8(&take(&mut head, length)?).ok()?.to_owned());
     }
-    Some((key, expires, tags, bytes))
+    Some(Head { key, expires, tags, sum, start: START_BYTES as u64 + head_length, length })
 }
 
+/// The record of a file, if it is whole and of this key.
 fn record_of(key: &CacheKey, bytes: Bytes) -> Option<Bytes> {
-    let (own, _, _, record) = split_head(bytes)?;
-    (own == *key).then_some(record)
+    let head = split_head(bytes.clone())?;
+    if head.key != *key || bytes.len() as u64 != head.start.checked_add(head.length)?.checked_add(8)? {
+        return None;
+    }
+    let (start, end) = (usize::try_from(head.start).ok()?, bytes.len() - 8);
+    let (record, mut sum) = (bytes.slice(start..end), bytes.slice(end..));
+    (sum.get_u64() == file_sum(head.sum, &record)).then_some(record)
 }
 
+/// The key and the entry of a file, from its head and its length.
 fn read_head(path: &Path) -> io::Result<(CacheKey, Entry)> {
-    let file = File::open(path)?;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    let mut head = Vec::new();
-    file.take(4096).read_to_end(&mut head)?;
-    let mut found = split_head(Bytes::from(head));
-    if found.is_none() && bytes > 4096 {
-        let mut head = Vec::new();
-        File::open(path)?.take(HEAD_BYTES_MAX).read_to_end(&mut head)?;
-        found = split_head(Bytes::from(head));
+    let mut start = vec![0; START_BYTES];
+    file.read_exact(&mut start)?;
+    let (length, _) = split_start(&mut Bytes::from(start.clone())).ok_or_else(invalid)?;
+    file.take(length).read_to_end(&mut start)?;
+    let head = split_head(Bytes::from(start)).ok_or_else(invalid)?;
+    if head.start.saturating_add(head.length).saturating_add(8) != bytes {
+        return Err(invalid());
     }
-    let (key, expires, tags, _) = found.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok((key, Entry { file: 0, used: 0, bytes, expires, tags }))
+    Ok((head.key, Entry { file: 0, used: 0, bytes, expires: head.expires, tags: head.tags }))
 }

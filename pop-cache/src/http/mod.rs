@@ -114,7 +114,7 @@ pub use directive::{
 };
 #[cfg(feature = "disk")]
 #[cfg_attr(docsrs, doc(cfg(feature = "disk")))]
-pub use disk::{DiskTier, MAX_DISK_WRITES};
+pub use disk::{DiskTier, Durability, MAX_DISK_WRITES};
 #[cfg(feature = "tower")]
 pub use equivalence::{MAX_VARIANCE_PATHS, MAX_VARIANCES};
 #[cfg(feature = "tower")]
