@@ -1,12 +1,22 @@
 //! Name compression (RFC 1035 §4.1.4) in time linear in the names written.
 //!
-//! The suffixes written so far form a tree: the root of the DNS at its root, one node a label. A name is looked up
-//! from its last label towards its first: `node = child(node, label)` until there is none. What was found becomes a
-//! pointer, what was not is written and becomes nodes. Each step is one probe into a hash table and one comparison:
-//! of a word with a word where label and length fit into eight octets, else also with the octets in the message. So
-//! nothing is quadratic; chosen collisions cost at most [`PROBES_MAX`] steps and then compression, not time.
+//! The suffixes written so far form a tree: the root of the DNS at its root, one node a label, each with the hash of
+//! the suffix that begins with it. A name is looked up as a whole, then without its first label, and so on: mostly the
+//! first probe finds all of it. What was found becomes a pointer, what was not is written and becomes nodes.
+//!
+//! ```text
+//! word(label)   = the length and the first seven octets, zeros behind a shorter one
+//! weight(label) = word, bit 5 of each octet set so that case makes no difference; mixed with the last octets of a long one
+//! sum(name)     = weight(first label) + M * sum(rest)     so sum(rest) = (sum(name) - weight(first label)) / M
+//! ```
+//!
+//! M is odd, hence has an inverse modulo 2^64: one pass gives the sum of the name, and one product that of each further
+//! suffix. A sum proves nothing, so a hit is walked up the tree label by label. Chosen collisions cost at most
+//! [`PROBES_MAX`] slots a suffix and [`Spelled::steps_max`] labels a name, and then compression, not time: nothing is
+//! quadratic.
 
-use crate::name::lower_word;
+use crate::ParseError;
+use crate::name::{LABELS_MAX, NAME_OCTETS_MAX, lower_word};
 
 /// Nodes held without an allocator; without `alloc` these are all.
 const NODES_INLINE: usize = 32;
@@ -14,18 +24,36 @@ const NODES_INLINE: usize = 32;
 const SLOTS_INLINE: usize = 64;
 /// Slots looked at before a label counts as unknown.
 const PROBES_MAX: usize = 24;
+/// Labels whose words are kept while a name is looked up; those of longer names are read anew.
+const WORDS_KEPT: usize = 16;
+/// The factor of the hash, and its inverse modulo 2^64.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+const INVERSE: u64 = inverse(FACTOR);
 /// A pointer has 14 bits.
 const POINTER_MAX: usize = 0x3FFF;
 /// Nodes of the largest table: what can be pointed to has labels of two octets at least.
 #[cfg(feature = "alloc")]
 const NODES_MAX: usize = POINTER_MAX / 2;
 
+const _: () = assert!(FACTOR.wrapping_mul(INVERSE) == 1);
+
+/// The inverse of an odd number modulo 2^64: Newton's iteration doubles the bits that are right, from three.
+const fn inverse(odd: u64) -> u64 {
+    let mut inverse = odd;
+    let mut bits = 3;
+    while bits < 64 {
+        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+}
+
 /// A suffix that stands in the message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
-    /// The first eight octets of the label, its length first, in lower case; zeros behind a shorter one.
+    /// The word of its first label, as it is spelled.
     word: u64,
-    /// Of label and parent.
+    /// Of the suffix.
     hash: u32,
     /// Where its first label stands.
     offset: u16,
@@ -38,12 +66,12 @@ struct Node {
 pub(super) struct Compressor {
     used: usize,
     nodes: [Node; NODES_INLINE],
-    slots: [u8; SLOTS_INLINE],
+    slots: [u16; SLOTS_INLINE],
     #[cfg(feature = "alloc")]
     large: Option<Large>,
 }
 
-/// The table once the first is full: all nodes, and slots that are a power of two and at least twice as many.
+/// The tables once the first are full: as many nodes as there is room for, and twice as many slots, a power of two.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 struct Large {
@@ -70,76 +98,105 @@ impl Compressor {
     /// Removes the nodes made since `mark`, the last first: no later one was placed past an earlier one's slot, so
     /// emptying the slots breaks no probe sequence.
     pub(super) fn forget(&mut self, mark: usize) {
-        while self.used > mark {
-            let number = self.used;
-            let node = self.node(number);
-            for probe in 0..PROBES_MAX {
-                let slot = self.slot(node.hash, probe);
-                if self.at(slot) == number {
-                    self.put(slot, 0);
-                    break;
-                }
+        let used = self.used;
+        self.used = used.min(mark);
+        let (nodes, slots) = self.tables_mut();
+        for number in (mark + 1..=used).rev() {
+            let hash = nodes[number - 1].hash;
+            // A node for which a grown table had no slot has none to empty.
+            let mut places = (0..PROBES_MAX).map(|probe| place(hash, probe, slots.len()));
+            if let Some(slot) = places.find(|&slot| usize::from(slots[slot]) == number) {
+                slots[slot] = 0;
             }
-            #[cfg(feature = "alloc")]
-            if let Some(large) = &mut self.large {
-                large.nodes.pop();
-            }
-            self.used -= 1;
         }
     }
 
-    /// The node of a label before the suffix `parent`; `None` where it is not known.
-    #[inline]
-    pub(super) fn find(&self, message: &[u8], label: &Folded<'_>, parent: usize) -> Option<usize> {
-        let hash = label.hash(parent);
-        for probe in 0..PROBES_MAX {
-            let number = self.at(self.slot(hash, probe));
-            if number == 0 {
-                return None;
-            }
-            let node = self.node(number);
-            if node.word == label.word
-                && usize::from(node.parent) == parent
-                && label.tail_stands(message, node.offset)
-            {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// Notes that a label stands at `offset` before the suffix `parent`; `None` where that cannot be pointed to.
-    #[inline]
-    pub(super) fn insert(&mut self, label: &Folded<'_>, parent: usize, offset: usize) -> Option<usize> {
-        if offset > POINTER_MAX || !self.has_room() {
-            return None;
-        }
-        let hash = label.hash(parent);
-        for probe in 0..PROBES_MAX {
-            let slot = self.slot(hash, probe);
-            if self.at(slot) == 0 {
-                self.push(Node { word: label.word, hash, offset: offset as u16, parent: parent as u16 });
-                self.put(slot, self.used);
-                return Some(self.used);
-            }
-        }
-        None
-    }
-
-    /// Room for one node more, made if there is none.
-    #[inline]
-    fn has_room(&mut self) -> bool {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &self.large {
-            return large.slots.len() >= 2 * (self.used + 1) || self.grow();
-        }
-        self.used < NODES_INLINE || self.grow()
+    /// Forgets every suffix that stands at `end` of the message or behind. No name stands on both sides of it, so the
+    /// nodes before it were made first.
+    pub(super) fn forget_from(&mut self, end: usize) {
+        let first = self.tables().0[..self.used].partition_point(|node| usize::from(node.offset) < end);
+        self.forget(first);
     }
 
     /// Where the suffix `number` stands.
     #[inline]
-    pub(super) fn offset(&self, number: usize) -> u16 {
-        self.node(number).offset
+    pub(super) fn offset(&self, number: u16) -> u16 {
+        self.tables().0[usize::from(number) - 1].offset
+    }
+
+    /// The longest suffix of `name` that stands in `message`.
+    #[inline]
+    pub(super) fn find(&self, name: &Spelled<'_>, message: &[u8]) -> Found {
+        let (nodes, slots) = self.tables();
+        if self.used == 0 {
+            return Found { label: name.labels, node: 0, sum: 0 };
+        }
+        let mut found = Found { label: 0, node: 0, sum: name.sum };
+        let mut steps = name.steps_max();
+        while found.label < name.labels {
+            let hash = finish(found.sum);
+            for probe in 0..PROBES_MAX {
+                let number = slots[place(hash, probe, slots.len())];
+                let Some(node) = nodes.get(usize::from(number).wrapping_sub(1)) else { break };
+                if node.hash == hash && name.stands(found.label, number, nodes, message, &mut steps) {
+                    found.node = number;
+                    return found;
+                }
+            }
+            found.sum = found.sum.wrapping_sub(name.weight(found.label)).wrapping_mul(INVERSE);
+            found.label += 1;
+        }
+        found
+    }
+
+    /// Notes the labels of `name` before what was found; the name begins at `base` of the message. Returns the node of
+    /// the whole name; `None` where it cannot be pointed to.
+    #[inline]
+    pub(super) fn insert(&mut self, name: &Spelled<'_>, found: Found, base: usize) -> Option<u16> {
+        let Found { label: unknown, node: mut parent, mut sum } = found;
+        while self.used + unknown > self.tables().0.len() {
+            if !self.grow() {
+                return None;
+            }
+        }
+        let mut used = self.used;
+        let (nodes, slots) = self.tables_mut();
+        let mut whole = true;
+        for label in (0..unknown).rev() {
+            sum = sum.wrapping_mul(FACTOR).wrapping_add(name.weight(label));
+            let (hash, offset) = (finish(sum), base + name.start(label));
+            let mut places = (0..PROBES_MAX).map(|probe| place(hash, probe, slots.len()));
+            let slot = places.find(|&slot| slots[slot] == 0).filter(|_| offset <= POINTER_MAX);
+            let Some(slot) = slot else {
+                whole = false;
+                break;
+            };
+            nodes[used] = Node { word: name.word(label), hash, offset: offset as u16, parent };
+            used += 1;
+            parent = used as u16;
+            slots[slot] = parent;
+        }
+        self.used = used;
+        whole.then_some(parent)
+    }
+
+    /// All nodes, those in use first, and the slots.
+    #[inline]
+    fn tables(&self) -> (&[Node], &[u16]) {
+        #[cfg(feature = "alloc")]
+        if let Some(large) = &self.large {
+            return (&large.nodes, &large.slots);
+        }
+        (&self.nodes, &self.slots)
+    }
+
+    #[inline]
+    fn tables_mut(&mut self) -> (&mut [Node], &mut [u16]) {
+        #[cfg(feature = "alloc")]
+        if let Some(large) = &mut self.large {
+            return (&mut large.nodes, &mut large.slots);
+        }
+        (&mut self.nodes, &mut self.slots)
     }
 
     #[cfg(not(feature = "alloc"))]
@@ -147,79 +204,37 @@ impl Compressor {
         false
     }
 
-    /// A table of twice the slots; false at the largest.
+    /// Tables of four times the size; false at the largest.
     #[cfg(feature = "alloc")]
     #[cold]
     fn grow(&mut self) -> bool {
-        if self.large.as_ref().map_or(0, |large| large.nodes.len()) >= NODES_MAX {
+        let (nodes, _) = self.tables();
+        if nodes.len() >= NODES_MAX {
             return false;
         }
-        let (nodes, slots) = match self.large.take() {
-            Some(large) => (large.nodes, large.slots.len() * 2),
-            None => (self.nodes.to_vec(), 4 * SLOTS_INLINE),
-        };
-        let mut table = Large { nodes, slots: alloc::vec![0; slots] };
-        for (number, node) in (1_u16..).zip(&table.nodes) {
-            let free = (0..PROBES_MAX)
-                .map(|probe| place(node.hash, probe, slots))
-                .find(|slot| table.slots[*slot] == 0);
+        let room = nodes.len() * 4;
+        let mut large = Large { nodes: alloc::vec![Node::default(); room], slots: alloc::vec![0; 2 * room] };
+        large.nodes[..self.used].copy_from_slice(&nodes[..self.used]);
+        for (number, node) in (1_u16..).zip(&nodes[..self.used]) {
+            let mut places = (0..PROBES_MAX).map(|probe| place(node.hash, probe, large.slots.len()));
             // A node without a slot stays as a parent but is not found: compression is lost, nothing else.
-            if let Some(slot) = free {
-                table.slots[slot] = number;
+            if let Some(slot) = places.find(|&slot| large.slots[slot] == 0) {
+                large.slots[slot] = number;
             }
         }
-        self.large = Some(table);
+        self.large = Some(large);
         true
     }
+}
 
-    #[inline]
-    fn node(&self, number: usize) -> Node {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &self.large {
-            return large.nodes[number - 1];
-        }
-        self.nodes[number - 1]
-    }
-
-    #[inline]
-    fn push(&mut self, node: Node) {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &mut self.large {
-            large.nodes.push(node);
-            self.used += 1;
-            return;
-        }
-        self.nodes[self.used] = node;
-        self.used += 1;
-    }
-
-    #[inline]
-    fn slot(&self, hash: u32, probe: usize) -> usize {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &self.large {
-            return place(hash, probe, large.slots.len());
-        }
-        place(hash, probe, SLOTS_INLINE)
-    }
-
-    #[inline]
-    fn at(&self, slot: usize) -> usize {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &self.large {
-            return large.slots[slot].into();
-        }
-        self.slots[slot].into()
-    }
-
-    #[inline]
-    fn put(&mut self, slot: usize, number: usize) {
-        #[cfg(feature = "alloc")]
-        if let Some(large) = &mut self.large {
-            large.slots[slot] = number as u16;
-            return;
-        }
-        self.slots[slot] = number as u8;
-    }
+/// The longest suffix of a name that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// The label with which it begins: the number of labels if none of them is known.
+    pub(super) label: usize,
+    /// Its node, plus one; 0 is the root of the DNS.
+    pub(super) node: u16,
+    sum: u64,
 }
 
 /// The slot of the `probe`th try; `slots` is a power of two.
@@ -228,55 +243,155 @@ const fn place(hash: u32, probe: usize, slots: usize) -> usize {
     (hash as usize + probe) & (slots - 1)
 }
 
-/// A label behind its length, ready to be looked up.
-#[derive(Debug)]
-pub(super) struct Folded<'w> {
-    word: u64,
-    /// What follows the first eight octets.
-    tail: &'w [u8],
+/// The upper bits of a product depend on all bits of the sum.
+#[inline]
+const fn finish(sum: u64) -> u32 {
+    ((sum ^ sum >> 32).wrapping_mul(FACTOR) >> 32) as u32
 }
 
-impl<'w> Folded<'w> {
-    /// The label whose length octet stands at `start` of a name in wire format that was checked.
+/// What a label that ends before `end` adds to the sum: its word without case, mixed with its last eight octets where it
+/// has more.
+#[inline]
+fn weight(word: u64, wire: &[u8], end: usize) -> u64 {
+    const CASE: u64 = u64::MAX / 0xFF * 0x20;
+    if word as u8 <= 7 {
+        return word | CASE;
+    }
+    let last = wire[..end].last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+    (word | CASE) ^ (last | CASE).rotate_left(32).wrapping_mul(FACTOR)
+}
+
+/// A name ready to be looked up: its labels, their words, and the sum of it all.
+#[derive(Debug)]
+pub(super) struct Spelled<'w> {
+    wire: &'w [u8],
+    labels: usize,
+    sum: u64,
+    starts: [u8; LABELS_MAX + 1],
+    words: [u64; WORDS_KEPT],
+}
+
+impl<'w> Spelled<'w> {
+    /// No name yet.
     #[inline]
-    pub(super) fn new(wire: &'w [u8], start: usize) -> Self {
-        let octets = 1 + usize::from(wire[start]);
-        let rest = &wire[start..];
-        let word = match (rest.first_chunk::<8>(), wire.last_chunk::<8>()) {
-            (Some(word), _) => u64::from_le_bytes(*word),
-            // Near the end of the name: the last eight octets, moved down.
-            (None, Some(word)) => u64::from_le_bytes(*word) >> (8 * (8 - rest.len())),
-            (None, None) => {
-                let mut word = [0; 8];
-                word[..rest.len()].copy_from_slice(rest);
-                u64::from_le_bytes(word)
+    pub(super) const fn new() -> Self {
+        Self { wire: &[0], labels: 0, sum: 0, starts: [0; LABELS_MAX + 1], words: [0; WORDS_KEPT] }
+    }
+
+    /// Reads the name at `start` of `message`; false where it ends in a pointer, or in what is no label.
+    ///
+    /// # Errors
+    /// [`ParseError::NameTooLong`].
+    #[inline]
+    pub(super) fn scan(&mut self, message: &'w [u8], start: usize) -> Result<bool, ParseError> {
+        let Some(rest) = message.get(start..) else { return Ok(false) };
+        let (mut at, mut labels, mut sum, mut power) = (0, 0, 0_u64, 1_u64);
+        loop {
+            let Some(word) = first_word(rest, at) else { return Ok(false) };
+            let octets = 1 + usize::from(word as u8);
+            if octets == 1 {
+                break;
             }
-        };
-        let mask = if octets < 8 { (1 << (8 * octets)) - 1 } else { u64::MAX };
-        Self { word: lower_word(word & mask), tail: rest.get(8..octets).unwrap_or_default() }
-    }
-
-    #[inline]
-    fn hash(&self, parent: usize) -> u32 {
-        const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-        let mut state = (self.word ^ (parent as u64).wrapping_mul(MIX)).wrapping_mul(MIX);
-        if !self.tail.is_empty() {
-            // The last octets tell apart what begins alike; what lies between does not count.
-            let mut last = [0; 8];
-            let from = self.tail.len().saturating_sub(8);
-            last[..self.tail.len() - from].copy_from_slice(&self.tail[from..]);
-            state = (state ^ state >> 29 ^ lower_word(u64::from_le_bytes(last))).wrapping_mul(MIX);
+            if octets > 64 || octets >= rest.len() - at {
+                return Ok(false);
+            }
+            if at + octets >= NAME_OCTETS_MAX {
+                return Err(ParseError::NameTooLong { offset: start });
+            }
+            let word = cut(word, octets);
+            self.starts[labels] = at as u8;
+            if let Some(kept) = self.words.get_mut(labels) {
+                *kept = word;
+            }
+            at += octets;
+            labels += 1;
+            sum = sum.wrapping_add(weight(word, rest, at).wrapping_mul(power));
+            power = power.wrapping_mul(FACTOR);
         }
-        (state >> 32) as u32
+        (self.wire, self.labels, self.sum) = (&rest[..=at], labels, sum);
+        Ok(true)
     }
 
-    /// Whether what follows the first eight octets stands at `offset` too.
+    /// The name in wire format.
     #[inline]
-    fn tail_stands(&self, message: &[u8], offset: u16) -> bool {
-        let from = usize::from(offset) + 8;
-        self.tail.is_empty()
-            || message
-                .get(from..from + self.tail.len())
-                .is_some_and(|there| there.eq_ignore_ascii_case(self.tail))
+    pub(super) const fn as_wire(&self) -> &'w [u8] {
+        self.wire
     }
+
+    /// Where `label` begins; the root's, which is the last, too.
+    #[inline]
+    pub(super) fn start(&self, label: usize) -> usize {
+        if label < self.labels { self.starts[label].into() } else { self.wire.len() - 1 }
+    }
+
+    /// Labels that may be compared to find the longest suffix: a few times all there are.
+    const fn steps_max(&self) -> usize {
+        4 * self.labels + 8
+    }
+
+    #[inline]
+    fn word(&self, label: usize) -> u64 {
+        match self.words.get(label) {
+            Some(word) => *word,
+            None => self.word_anew(label),
+        }
+    }
+
+    #[cold]
+    fn word_anew(&self, label: usize) -> u64 {
+        let start = self.starts[label].into();
+        cut(first_word(self.wire, start).unwrap_or_default(), 1 + usize::from(self.wire[start]))
+    }
+
+    #[inline]
+    fn weight(&self, label: usize) -> u64 {
+        weight(self.word(label), self.wire, self.start(label + 1))
+    }
+
+    /// Whether the suffix from `label` on is the one of node `number`. Takes a step for each label that is compared.
+    #[inline]
+    fn stands(&self, label: usize, mut number: u16, nodes: &[Node], message: &[u8], steps: &mut usize) -> bool {
+        for label in label..self.labels {
+            let Some(node) = nodes.get(usize::from(number).wrapping_sub(1)) else { return false };
+            let word = self.word(label);
+            let same = node.word == word || lower_word(node.word) == lower_word(word);
+            if !same || *steps == 0 || word as u8 > 7 && !self.long_label_stands(label, message, node.offset) {
+                return false;
+            }
+            *steps -= 1;
+            number = node.parent;
+        }
+        number == 0
+    }
+
+    /// Whether a label, of which a word does not hold all, stands at `offset` of `message`.
+    #[inline]
+    fn long_label_stands(&self, label: usize, message: &[u8], offset: u16) -> bool {
+        let (start, from) = (usize::from(self.starts[label]), usize::from(offset));
+        let octets = 1 + usize::from(self.wire[start]);
+        let (here, there) = (&self.wire[start..start + octets], message.get(from..from + octets));
+        there.is_some_and(|there| there == here || there.eq_ignore_ascii_case(here))
+    }
+}
+
+/// Eight octets from `start` on, zeros behind the last; `None` behind the end.
+#[inline]
+fn first_word(octets: &[u8], start: usize) -> Option<u64> {
+    let rest = octets.get(start..)?;
+    if let Some(word) = rest.first_chunk() {
+        return Some(u64::from_le_bytes(*word));
+    }
+    let missing = 8 - rest.len();
+    match octets.last_chunk() {
+        _ if missing == 8 => None,
+        // The last eight octets, moved down.
+        Some(word) => Some(u64::from_le_bytes(*word) >> (8 * missing)),
+        None => Some(rest.iter().rev().fold(0, |word, &octet| word << 8 | u64::from(octet))),
+    }
+}
+
+/// A word without what lies behind a label of so many octets, its length included.
+#[inline]
+const fn cut(word: u64, octets: usize) -> u64 {
+    if octets < 8 { word & (u64::MAX >> (64 - 8 * octets)) } else { word }
 }

@@ -7,13 +7,14 @@ pub use buffer::{Buffer, SliceBuffer};
 
 use core::fmt;
 
-use self::compress::{Compressor, Folded};
+use self::compress::{Compressor, Spelled};
 #[cfg(feature = "alloc")]
 use crate::NameBuf;
 use crate::edns::option;
 use crate::header::HEADER_OCTETS;
 use crate::message::MESSAGE_OCTETS_MAX;
-use crate::name::{LABELS_MAX, NAME_OCTETS_MAX, skip_plain};
+use crate::name::{NAME_OCTETS_MAX, skip_plain};
+use crate::rdata::Layout;
 use crate::{Class, ClientSubnet, Flags, Header, Name, ParseError, RawRData, Rcode, RecordType, Section};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -261,7 +262,7 @@ impl<B: Buffer> MessageBuilder<B> {
         rdata: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), BuildError> {
         let rdata = rdata.into_iter().map(|rdata| RawRData::new(rtype, rdata));
-        self.records(section, Name::from_wire(owner)?, Class::IN, ttl, rdata)
+        self.set(section, (owner, 0), Some(owner.len()), Class::IN, ttl, rdata)
     }
 
     /// Writes records of one owner, or none of them. Owner and RDATA may stand in another message.
@@ -276,13 +277,30 @@ impl<B: Buffer> MessageBuilder<B> {
         ttl: u32,
         rdata: impl IntoIterator<Item = RawRData<'a>>,
     ) -> Result<(), BuildError> {
+        self.set(section, owner.place(), None, class, ttl, rdata)
+    }
+
+    /// Records whose owner begins at an offset of a message, and ends at `owner_end` if that is given.
+    #[inline]
+    fn set<'a>(
+        &mut self,
+        section: Section,
+        owner: (&[u8], usize),
+        owner_end: Option<usize>,
+        class: Class,
+        ttl: u32,
+        rdata: impl IntoIterator<Item = RawRData<'a>>,
+    ) -> Result<(), BuildError> {
         if section < self.section {
             return Err(BuildError::Order(section));
         }
         let mut count = self.header.counts[section as usize];
         self.all_or_nothing(|builder| {
             for rdata in rdata {
-                builder.write_record(owner, class, ttl, rdata)?;
+                let end = builder.write_record(owner, class, ttl, rdata)?;
+                if owner_end.is_some_and(|expected| expected != end) {
+                    return Err(ParseError::NameTooLong { offset: end }.into());
+                }
                 count = count.checked_add(1).ok_or(BuildError::Count(section))?;
             }
             Ok(())
@@ -310,11 +328,7 @@ impl<B: Buffer> MessageBuilder<B> {
         self.header.counts = [self.header.counts[0], 0, 0, 0];
         self.section = Section::Answer;
         self.last_name.octets = 0;
-        let end = self.buffer.octets().len();
-        while self.compressor.mark() > 0 && usize::from(self.compressor.offset(self.compressor.mark())) >= end
-        {
-            self.compressor.forget(self.compressor.mark() - 1);
-        }
+        self.compressor.forget_from(self.buffer.octets().len());
     }
 
     /// Octets so far.
@@ -358,43 +372,60 @@ impl<B: Buffer> MessageBuilder<B> {
         written
     }
 
+    /// Says whether so many octets more fit.
     #[inline]
-    fn append(&mut self, octets: &[u8]) -> Result<(), BuildError> {
-        if self.len() + octets.len() + self.reserved > self.limit {
+    fn room(&self, octets: usize) -> Result<(), BuildError> {
+        if self.len() + octets + self.reserved > self.limit {
             return Err(BuildError::Full { limit: self.limit });
         }
+        Ok(())
+    }
+
+    #[inline]
+    fn append(&mut self, octets: &[u8]) -> Result<(), BuildError> {
+        self.room(octets.len())?;
         self.buffer.append(octets);
         Ok(())
     }
 
+    /// Writes a record, and returns the offset behind its owner where that was read.
     #[inline]
     fn write_record(
         &mut self,
-        owner: Name<'_>,
+        (message, offset): (&[u8], usize),
         class: Class,
         ttl: u32,
         rdata: RawRData<'_>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<usize, BuildError> {
         let [t0, t1] = rdata.rtype().0.to_be_bytes();
         let [c0, c1] = class.0.to_be_bytes();
         let [l0, l1, l2, l3] = ttl.to_be_bytes();
-        let (message, offset) = owner.place();
-        self.write_name::<true>(message, offset)?;
-        self.append(&[t0, t1, c0, c1, l0, l1, l2, l3, 0, 0])?;
+        let owner_end = self.write_name::<true>(message, offset)?;
+        let octets = rdata.octets();
+        let layout = rdata.layout();
+        // What it takes if no name is compressed; else it is written once more below.
+        let [r0, r1] = (octets.len() as u16).to_be_bytes();
+        self.append(&[t0, t1, c0, c1, l0, l1, l2, l3, r0, r1])?;
+        let Some(layout) = layout else {
+            self.append(octets)?;
+            return Ok(owner_end);
+        };
         let start = self.len();
-        self.write_rdata(rdata)?;
+        self.write_names(rdata, &layout)?;
         let length = ((self.len() - start) as u16).to_be_bytes();
         self.buffer.octets_mut()[start - 2..start].copy_from_slice(&length);
-        Ok(())
+        Ok(owner_end)
     }
 
+    /// RDATA with names in them.
     #[inline]
-    fn write_rdata(&mut self, rdata: RawRData<'_>) -> Result<(), BuildError> {
+    fn write_names(&mut self, rdata: RawRData<'_>, layout: &Layout) -> Result<(), BuildError> {
         let octets = rdata.octets();
-        let Some(layout) = rdata.layout() else { return self.append(octets) };
         let (message, start) = rdata.place();
         let prefix = layout.prefix(octets).ok_or(ParseError::RData { offset: start })?;
-        self.append(&octets[..prefix])?;
+        if prefix > 0 {
+            self.append(&octets[..prefix])?;
+        }
         let mut at = start + prefix;
         for _ in 0..layout.names {
             at = if layout.compress {
@@ -408,6 +439,10 @@ impl<B: Buffer> MessageBuilder<B> {
 
     /// The name at `start` of `message`, written without compression; the offset behind it.
     fn write_plain_name(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
+        if let Ok(end) = skip_plain(message, start) {
+            self.append(&message[start..end])?;
+            return Ok(end);
+        }
         let (name, end) = Name::parse(message, start)?;
         let mut wire = [0; NAME_OCTETS_MAX];
         let octets = name.write_wire(&mut wire)?;
@@ -416,28 +451,19 @@ impl<B: Buffer> MessageBuilder<B> {
     }
 
     /// The name at `start` of `message`, written compressed against what this message holds; the offset behind it.
-    /// One pass checks it and finds its labels.
     #[inline]
     fn write_name<const OWNER: bool>(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
-        let mut starts = [0_u8; LABELS_MAX + 1];
-        let (mut labels, mut at) = (0, start);
-        loop {
-            match message.get(at).copied() {
-                Some(0) => break,
-                Some(length @ 1..=63) => {
-                    starts[labels] = (at - start) as u8;
-                    labels += 1;
-                    at += 1 + usize::from(length);
-                    if at - start >= NAME_OCTETS_MAX {
-                        return Err(ParseError::NameTooLong { offset: start }.into());
-                    }
-                }
-                // A pointer, or something broken.
-                _ => return self.write_pointed_name::<OWNER>(message, start),
-            }
+        if OWNER && let Some((target, octets)) = self.last_name.target(message, start) {
+            self.append(&(0xC000 | target).to_be_bytes())?;
+            return Ok(start + octets);
         }
-        self.write_checked_name::<OWNER>(&message[start..=at], &starts[..labels])?;
-        Ok(at + 1)
+        let mut name = Spelled::new();
+        if !name.scan(message, start)? {
+            // A pointer, or something broken.
+            return self.write_pointed_name::<OWNER>(message, start);
+        }
+        self.write_spelled::<OWNER>(&name)?;
+        Ok(start + name.as_wire().len())
     }
 
     /// A name that ends in a pointer is put together first.
@@ -454,52 +480,31 @@ impl<B: Buffer> MessageBuilder<B> {
     }
 
     fn write_wire_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
-        skip_plain(wire, 0)?;
         match self.write_name::<true>(wire, 0)? {
             end if end == wire.len() => Ok(()),
-            _ => Err(BuildError::Name(ParseError::NameTooLong { offset: 0 })),
+            end => Err(ParseError::NameTooLong { offset: end }.into()),
         }
     }
 
-    /// Writes a name in uncompressed wire format that was checked and whose labels begin at `starts`.
     #[inline]
-    fn write_checked_name<const OWNER: bool>(
-        &mut self,
-        wire: &[u8],
-        starts: &[u8],
-    ) -> Result<(), BuildError> {
-        if OWNER && let Some(target) = self.last_name.target(wire) {
-            return self.append(&(0xC000 | target).to_be_bytes());
-        }
-        // From the right: how much of the name stands in the message already.
-        let mut suffix = 0;
-        let mut unknown = starts.len();
-        while unknown > 0 {
-            let label = Folded::new(wire, usize::from(starts[unknown - 1]));
-            let Some(node) = self.compressor.find(self.buffer.octets(), &label, suffix) else { break };
-            suffix = node;
-            unknown -= 1;
-        }
+    fn write_spelled<const OWNER: bool>(&mut self, name: &Spelled<'_>) -> Result<(), BuildError> {
+        let found = self.compressor.find(name, self.buffer.octets());
         let base = self.len();
-        if suffix == 0 {
+        let wire = name.as_wire();
+        if found.node == 0 {
             self.append(wire)?;
         } else {
-            let kept = starts.get(unknown).map_or(wire.len() - 1, |&start| usize::from(start));
-            let pointer = 0xC000 | self.compressor.offset(suffix);
+            let kept = name.start(found.label);
+            let pointer = 0xC000 | self.compressor.offset(found.node);
+            self.room(kept + 2)?;
             if kept > 0 {
-                self.append(&wire[..kept])?;
+                self.buffer.append(&wire[..kept]);
             }
-            self.append(&pointer.to_be_bytes())?;
+            self.buffer.append(&pointer.to_be_bytes());
         }
-        for index in (0..unknown).rev() {
-            let start = usize::from(starts[index]);
-            match self.compressor.insert(&Folded::new(wire, start), suffix, base + start) {
-                Some(node) => suffix = node,
-                None => return Ok(()),
-            }
-        }
-        if OWNER && !starts.is_empty() {
-            self.last_name.remember(wire, self.compressor.offset(suffix));
+        let node = self.compressor.insert(name, found, base);
+        if OWNER && let Some(node) = node.filter(|&node| node > 0) {
+            self.last_name.remember(wire, self.compressor.offset(node));
         }
         Ok(())
     }
@@ -519,11 +524,13 @@ struct LastName {
 impl LastName {
     const NONE: Self = Self { wire: [0; REMEMBERED_OCTETS], octets: 0, target: 0 };
 
-    /// Where `wire` stands, if it is the owner written last.
+    /// Where the name at `start` of `message` stands, and its octets, if it is the owner written last. No name is the
+    /// beginning of another, so octets alone tell.
     #[inline]
-    fn target(&self, wire: &[u8]) -> Option<u16> {
+    fn target(&self, message: &[u8], start: usize) -> Option<(u16, usize)> {
         let octets = usize::from(self.octets);
-        (wire.len() == octets && self.wire[..octets] == *wire).then_some(self.target)
+        let there = message.get(start..start + octets)?;
+        (octets > 0 && self.wire[..octets] == *there).then_some((self.target, octets))
     }
 
     #[inline]

@@ -27,6 +27,7 @@ pub(crate) use bitmap::write_types;
 pub use gateway::{Gateway, Hip, Servers};
 pub use kind::Strings;
 pub use loc::Loc;
+pub(crate) use names::Layout;
 pub use raw::RawRData;
 pub use svcb::{SvcKey, SvcParams, SvcValue};
 #[cfg(feature = "std")]

@@ -1,5 +1,5 @@
 //! Codecs side by side: parse and walk to the last octet, and build with compression. Rounds interleave the codecs; the
-//! table holds medians of the ratios within each round. `codec alloc` counts allocations instead.
+//! table holds medians of the ratios within each round, and allocations beside them.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -149,8 +149,25 @@ fn domain_records(message: &domain::base::Message<Vec<u8>>) -> Vec<DomainRecord>
     records
 }
 
+/// `codec profile walk|build SAMPLE CALLS`: our codec alone, for a profiler or a counter of instructions.
+fn profile(samples: &[Sample], arguments: &[String]) {
+    let [what, name, calls] = arguments else { panic!("profile walk|build SAMPLE CALLS") };
+    let sample = samples.iter().find(|sample| sample.name == name).expect("a sample of this name");
+    let mut buffer = Vec::with_capacity(4096);
+    for _ in 0..calls.parse::<u32>().expect("a number of calls") {
+        match what.as_str() {
+            "walk" => drop(black_box(walk_ours(black_box(&sample.wire)))),
+            _ => buffer = black_box(build(&sample.qname, sample.qtype, &sample.records, true, buffer)),
+        }
+    }
+}
+
 fn main() {
     let samples = samples();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("profile", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return profile(&samples, rest);
+    }
     table("parse and walk", &samples, |sample| {
         let wire = &sample.wire[..];
         vec![
