@@ -125,11 +125,11 @@ impl Compressor {
     }
 
     /// The longest suffix of `name` that stands in `message`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, name: &Spelled<'_>, message: &[u8]) -> Found {
         let (nodes, slots) = self.tables();
         if self.used == 0 {
-            return Found { label: name.labels, node: 0, sum: 0 };
+            return name.unknown();
         }
         let mut found = Found { label: 0, node: 0, sum: name.sum };
         let mut steps = name.steps_max();
@@ -151,7 +151,7 @@ impl Compressor {
 
     /// Notes the labels of `name` before what was found; the name begins at `base` of the message. Returns the node of
     /// the whole name; `None` where it cannot be pointed to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, name: &Spelled<'_>, found: Found, base: usize) -> Option<u16> {
         let Found { label: unknown, node: mut parent, mut sum } = found;
         while self.used + unknown > self.tables().0.len() {
@@ -282,7 +282,7 @@ impl<'w> Spelled<'w> {
     ///
     /// # Errors
     /// [`ParseError::NameTooLong`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn scan(&mut self, message: &'w [u8], start: usize) -> Result<bool, ParseError> {
         let Some(rest) = message.get(start..) else { return Ok(false) };
         let (mut at, mut labels, mut sum, mut power) = (0, 0, 0_u64, 1_u64);
@@ -318,6 +318,12 @@ impl<'w> Spelled<'w> {
         self.wire
     }
 
+    /// What is found where nothing of the name is known.
+    #[inline]
+    pub(super) const fn unknown(&self) -> Found {
+        Found { label: self.labels, node: 0, sum: 0 }
+    }
+
     /// Where `label` begins; the root's, which is the last, too.
     #[inline]
     pub(super) fn start(&self, label: usize) -> usize {
@@ -350,12 +356,20 @@ impl<'w> Spelled<'w> {
 
     /// Whether the suffix from `label` on is the one of node `number`. Takes a step for each label that is compared.
     #[inline]
-    fn stands(&self, label: usize, mut number: u16, nodes: &[Node], message: &[u8], steps: &mut usize) -> bool {
+    fn stands(
+        &self,
+        label: usize,
+        mut number: u16,
+        nodes: &[Node],
+        message: &[u8],
+        steps: &mut usize,
+    ) -> bool {
         for label in label..self.labels {
             let Some(node) = nodes.get(usize::from(number).wrapping_sub(1)) else { return false };
             let word = self.word(label);
             let same = node.word == word || lower_word(node.word) == lower_word(word);
-            if !same || *steps == 0 || word as u8 > 7 && !self.long_label_stands(label, message, node.offset) {
+            if !same || *steps == 0 || word as u8 > 7 && !self.long_label_stands(label, message, node.offset)
+            {
                 return false;
             }
             *steps -= 1;

@@ -143,6 +143,8 @@ pub struct MessageBuilder<B = DefaultBuffer> {
     header: Header,
     section: Section,
     compressor: Compressor,
+    /// The first name is not among the compressor's yet: most answers repeat it as a whole or not at all.
+    first_name_waits: bool,
     last_name: LastName,
     /// Octets kept for EDNS.
     reserved: usize,
@@ -197,6 +199,7 @@ impl<B: Buffer> MessageBuilder<B> {
             header: Header::default(),
             section: Section::Answer,
             compressor: Compressor::new(),
+            first_name_waits: false,
             last_name: LastName::NONE,
             reserved: 0,
         }
@@ -239,7 +242,7 @@ impl<B: Buffer> MessageBuilder<B> {
     /// [`BuildError`]; nothing is written then.
     pub fn question(&mut self, name: &[u8], qtype: RecordType, qclass: Class) -> Result<(), BuildError> {
         self.all_or_nothing(|builder| {
-            builder.write_wire_name(name)?;
+            builder.write_question_name(name)?;
             let [t0, t1] = qtype.0.to_be_bytes();
             let [c0, c1] = qclass.0.to_be_bytes();
             builder.append(&[t0, t1, c0, c1])
@@ -362,11 +365,12 @@ impl<B: Buffer> MessageBuilder<B> {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
-        let (octets, nodes) = (self.len(), self.compressor.mark());
+        let (octets, nodes, waits) = (self.len(), self.compressor.mark(), self.first_name_waits);
         let written = write(self);
         if written.is_err() {
             self.buffer.truncate(octets);
             self.compressor.forget(nodes);
+            self.first_name_waits = waits;
             self.last_name.octets = 0;
         }
         written
@@ -400,7 +404,7 @@ impl<B: Buffer> MessageBuilder<B> {
         let [t0, t1] = rdata.rtype().0.to_be_bytes();
         let [c0, c1] = class.0.to_be_bytes();
         let [l0, l1, l2, l3] = ttl.to_be_bytes();
-        let owner_end = self.write_name::<true>(message, offset)?;
+        let owner_end = self.write_owner(message, offset)?;
         let octets = rdata.octets();
         let layout = rdata.layout();
         // What it takes if no name is compressed; else it is written once more below.
@@ -429,7 +433,7 @@ impl<B: Buffer> MessageBuilder<B> {
         let mut at = start + prefix;
         for _ in 0..layout.names {
             at = if layout.compress {
-                self.write_name::<false>(message, at)?
+                self.write_name(message, at)?.0
             } else {
                 self.write_plain_name(message, at)?
             };
@@ -450,47 +454,37 @@ impl<B: Buffer> MessageBuilder<B> {
         Ok(end)
     }
 
-    /// The name at `start` of `message`, written compressed against what this message holds; the offset behind it.
+    /// The owner at `start` of `message`, written compressed; the offset behind it.
     #[inline]
-    fn write_name<const OWNER: bool>(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
-        if OWNER && let Some((target, octets)) = self.last_name.target(message, start) {
+    fn write_owner(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
+        if let Some((target, octets)) = self.last_name.target(message, start) {
             self.append(&(0xC000 | target).to_be_bytes())?;
             return Ok(start + octets);
         }
-        let mut name = Spelled::new();
-        if !name.scan(message, start)? {
-            // A pointer, or something broken.
-            return self.write_pointed_name::<OWNER>(message, start);
+        let (end, node) = self.write_name(message, start)?;
+        if let Some(node) = node {
+            self.last_name.remember(&message[start..end], self.compressor.offset(node));
         }
-        self.write_spelled::<OWNER>(&name)?;
-        Ok(start + name.as_wire().len())
-    }
-
-    /// A name that ends in a pointer is put together first.
-    fn write_pointed_name<const OWNER: bool>(
-        &mut self,
-        message: &[u8],
-        start: usize,
-    ) -> Result<usize, BuildError> {
-        let (name, end) = Name::parse(message, start)?;
-        let mut wire = [0; NAME_OCTETS_MAX];
-        let octets = name.write_wire(&mut wire)?;
-        self.write_name::<OWNER>(&wire[..octets], 0)?;
         Ok(end)
     }
 
-    fn write_wire_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
-        match self.write_name::<true>(wire, 0)? {
-            end if end == wire.len() => Ok(()),
-            end => Err(ParseError::NameTooLong { offset: end }.into()),
+    /// The name at `start` of `message`, written compressed against what this message holds: the offset behind it, and
+    /// its node if it has one.
+    fn write_name(&mut self, message: &[u8], start: usize) -> Result<(usize, Option<u16>), BuildError> {
+        let mut name = Spelled::new();
+        if !name.scan(message, start)? {
+            // A pointer, or something broken.
+            return self.write_pointed_name(message, start);
         }
-    }
-
-    #[inline]
-    fn write_spelled<const OWNER: bool>(&mut self, name: &Spelled<'_>) -> Result<(), BuildError> {
-        let found = self.compressor.find(name, self.buffer.octets());
-        let base = self.len();
-        let wire = name.as_wire();
+        if self.first_name_waits {
+            self.first_name_waits = false;
+            let mut first = Spelled::new();
+            if first.scan(self.buffer.octets(), HEADER_OCTETS)? {
+                self.compressor.insert(&first, first.unknown(), HEADER_OCTETS);
+            }
+        }
+        let found = self.compressor.find(&name, self.buffer.octets());
+        let (base, wire) = (self.len(), name.as_wire());
         if found.node == 0 {
             self.append(wire)?;
         } else {
@@ -502,11 +496,36 @@ impl<B: Buffer> MessageBuilder<B> {
             }
             self.buffer.append(&pointer.to_be_bytes());
         }
-        let node = self.compressor.insert(name, found, base);
-        if OWNER && let Some(node) = node.filter(|&node| node > 0) {
-            self.last_name.remember(wire, self.compressor.offset(node));
-        }
-        Ok(())
+        let node = self.compressor.insert(&name, found, base);
+        Ok((start + wire.len(), node.filter(|&node| node > 0)))
+    }
+
+    /// A name that ends in a pointer is put together first. It has no node: what the caller sees of it is not all of it.
+    #[cold]
+    fn write_pointed_name(
+        &mut self,
+        message: &[u8],
+        start: usize,
+    ) -> Result<(usize, Option<u16>), BuildError> {
+        let (name, end) = Name::parse(message, start)?;
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let octets = name.write_wire(&mut wire)?;
+        self.write_name(&wire[..octets], 0)?;
+        Ok((end, None))
+    }
+
+    /// A name alone, without compression. The first of a message is only noted down.
+    fn write_question_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
+        let base = self.len();
+        let end = if base == HEADER_OCTETS && skip_plain(wire, 0)? == wire.len() {
+            self.append(wire)?;
+            self.first_name_waits = true;
+            self.last_name.remember(wire, HEADER_OCTETS as u16);
+            wire.len()
+        } else {
+            self.write_owner(wire, 0)?
+        };
+        if end == wire.len() { Ok(()) } else { Err(ParseError::NameTooLong { offset: end }.into()) }
     }
 }
 
@@ -535,7 +554,8 @@ impl LastName {
 
     #[inline]
     fn remember(&mut self, wire: &[u8], target: u16) {
-        if let Some(copy) = self.wire.get_mut(..wire.len()) {
+        // The root is shorter than a pointer.
+        if let Some(copy) = self.wire.get_mut(..wire.len()).filter(|_| wire.len() > 1) {
             copy.copy_from_slice(wire);
             (self.octets, self.target) = (wire.len() as u8, target);
         }
