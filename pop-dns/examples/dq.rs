@@ -1,12 +1,13 @@
 //! A small dig: one question, and the answer in words and columns.
 //!
 //! ```text
-//! cargo run --release -p pop-dns --features tokio --example dq -- @127.0.0.1:5300 www.example.org AAAA +dnssec
+//! cargo run --release -p pop-dns --features doh,tls --example dq -- @127.0.0.1:5300 www.example.org AAAA +dnssec
 //! ```
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -17,8 +18,12 @@ use pop_dns::{Class, EdnsOption, Flags, NameBuf, Rcode, RecordType, Section, Tra
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The command line makes no sense.
 const EXIT_USAGE: u8 = 2;
-/// The port where no other is given.
+/// The ports where no other is given: by UDP and TCP, by TLS, by HTTPS.
 const PORT: u16 = 53;
+const PORT_TLS: u16 = 853;
+const PORT_HTTPS: u16 = 443;
+/// The certificates that the system trusts.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Asks a name server one question. Exit code 0: answered (also if the name does not exist); 1: answered with another
 /// error; 2: usage; 69: not answered.
@@ -29,6 +34,8 @@ Examples:
   dq www.example.org
   dq @127.0.0.1:5300 www.example.org AAAA +dnssec
   dq @192.0.2.53 www.example.org +subnet=198.51.100.0/24 +short
+  dq @192.0.2.53 www.example.org +tls +tls-host=dns.example
+  dq @192.0.2.53 www.example.org +https=https://dns.example/dns-query
   dq @192.0.2.53 id.server TXT CH")]
 struct Arguments {
     /// `@SERVER[:PORT]` (by default the first of /etc/resolv.conf), a name or an address to look up in reverse, a
@@ -38,6 +45,21 @@ struct Arguments {
     /// By TCP from the start.
     #[arg(long)]
     tcp: bool,
+    /// By TLS (RFC 7858).
+    #[arg(long, conflicts_with = "tcp")]
+    tls: bool,
+    /// By HTTPS (RFC 8484): the server's URI, or its path; by default /dns-query at `--tls-host` or the address.
+    #[arg(long, value_name = "URI", num_args = 0..=1, require_equals = true, default_missing_value = "/dns-query", conflicts_with_all = ["tcp", "tls"])]
+    https: Option<String>,
+    /// HTTPS by GET instead of POST.
+    #[arg(long, requires = "https")]
+    get: bool,
+    /// The name that the server's certificate has to be good for; by default the address.
+    #[arg(long, value_name = "NAME")]
+    tls_host: Option<String>,
+    /// The certificates to trust, in PEM.
+    #[arg(long, value_name = "FILE", default_value = SYSTEM_ROOTS)]
+    tls_ca: std::path::PathBuf,
     /// DNSSEC records too.
     #[arg(long, alias = "do")]
     dnssec: bool,
@@ -75,7 +97,7 @@ struct Arguments {
 
 /// What the words mean.
 struct Question {
-    server: SocketAddr,
+    server: Endpoint,
     name: NameBuf,
     qtype: RecordType,
     qclass: Class,
@@ -87,7 +109,7 @@ fn main() -> ExitCode {
         None => word,
     });
     let arguments = Arguments::parse_from(words);
-    let (question, request) = match question(&arguments.words).and_then(|question| {
+    let (question, request) = match question(&arguments).and_then(|question| {
         let request = request(&question, &arguments)?;
         Ok((question, request))
     }) {
@@ -128,14 +150,19 @@ async fn ask(question: &Question, request: &Request, arguments: &Arguments) -> R
         .patience(patience)
         .deadline(patience.saturating_mul(arguments.tries.max(1)))
         .build();
-    client.query(Endpoint::udp(question.server), request).await
+    client.query(question.server.clone(), request).await
 }
 
-fn question(words: &[String]) -> Result<Question, String> {
+fn question(arguments: &Arguments) -> Result<Question, String> {
+    let port = match (arguments.tls, &arguments.https) {
+        (true, _) => PORT_TLS,
+        (_, Some(_)) => PORT_HTTPS,
+        _ => PORT,
+    };
     let (mut server, mut name, mut qtype, mut qclass) = (None, None, None, Class::IN);
-    for word in words {
+    for word in &arguments.words {
         if let Some(text) = word.strip_prefix('@') {
-            server = Some(address(text)?);
+            server = Some(address(text, port)?);
         } else if name.is_none() {
             name = Some(match word.parse::<IpAddr>() {
                 Ok(address) => {
@@ -152,8 +179,10 @@ fn question(words: &[String]) -> Result<Question, String> {
             return Err(format!("{word}: neither a type nor a class"));
         }
     }
+    let server =
+        server.or_else(|| configured(port)).ok_or("no server in /etc/resolv.conf, give one as @ADDRESS")?;
     Ok(Question {
-        server: server.or_else(configured).ok_or("no server in /etc/resolv.conf, give one as @ADDRESS")?,
+        server: endpoint(server, arguments)?,
         name: name.ok_or("a name is missing")?,
         qtype: qtype.unwrap_or(RecordType::A),
         qclass,
@@ -182,8 +211,37 @@ fn request(question: &Question, arguments: &Arguments) -> Result<Request, String
     Ok(steps.into_iter().filter(|(wanted, _)| *wanted).fold(request, |request, (_, step)| step(request)))
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let with_port = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, PORT));
+/// The server and how it is spoken to.
+fn endpoint(server: SocketAddr, arguments: &Arguments) -> Result<Endpoint, String> {
+    let host = arguments.tls_host.clone().unwrap_or_else(|| server.ip().to_string());
+    if arguments.tls {
+        let name = host.clone().try_into().map_err(|_| format!("--tls-host {host}: expected a name"))?;
+        return Ok(Endpoint::tls(server, name, Arc::new(trust(arguments)?)));
+    }
+    let Some(uri) = &arguments.https else { return Ok(Endpoint::udp(server)) };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let uri = if uri.starts_with('/') { format!("https://{host}{uri}") } else { uri.clone() };
+    let expected = || format!("--https {uri}: expected https://HOST/PATH");
+    let endpoint = Endpoint::https(server, uri.parse().map_err(|_| expected())?, &trust(arguments)?);
+    let endpoint = endpoint.ok_or_else(expected)?;
+    Ok(if arguments.get { endpoint.by_get() } else { endpoint })
+}
+
+/// TLS that trusts the certificates of `--tls-ca`.
+fn trust(arguments: &Arguments) -> Result<rustls::ClientConfig, String> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let file = arguments.tls_ca.display();
+    let mut roots = rustls::RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(&arguments.tls_ca).map_err(|error| format!("{file}: {error}"))?;
+    roots.add_parsable_certificates(certificates.filter_map(Result::ok));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    let with_port = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, port));
     text.parse().or_else(|_| with_port()).map_err(|_| format!("@{text}: expected an address, perhaps a port"))
 }
 
@@ -194,10 +252,10 @@ fn block(text: &str) -> Result<(IpAddr, u8), String> {
 }
 
 /// The first server of the system's configuration.
-fn configured() -> Option<SocketAddr> {
+fn configured(port: u16) -> Option<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
     let mut servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    servers.find_map(|server| address(server.trim()).ok())
+    servers.find_map(|server| address(server.trim(), port).ok())
 }
 
 /// The name under which the names of an address are found (RFC 1035 §3.5, RFC 3596 §2.5).
@@ -232,6 +290,7 @@ fn long(question: &Question, answer: &Answer) -> Result<String, Box<dyn std::err
     let by = match answer.transport {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
+        Transport::Https => "HTTPS",
         _ => "TLS",
     };
     writeln!(
@@ -294,7 +353,9 @@ fn show(option: &EdnsOption<'_>) -> String {
             let (address, bits) = subnet.block();
             format!("subnet {address}/{bits}, good for /{}", subnet.scope())
         }
-        EdnsOption::ExtendedError { code, text } => format!("error {code} {text}").trim_end().to_owned(),
+        EdnsOption::ExtendedError { code, text } => {
+            format!("{} {text}", pop_dns::ExtendedError(*code)).trim_end().to_owned()
+        }
         EdnsOption::Nsid(id) => format!("server {}", String::from_utf8_lossy(id).escape_debug()),
         EdnsOption::Cookie(cookie) => format!("cookie {}{}", hex(&cookie.client), hex(cookie.server)),
         EdnsOption::Padding(octets) => format!("{octets} octets of padding"),

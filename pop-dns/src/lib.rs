@@ -48,7 +48,8 @@ pub use authority::{
 };
 pub use builder::{Buffer, BuildError, EdnsParts, MessageBuilder, SliceBuffer};
 pub use edns::{
-    ClientSubnet, Cookie, CookieSecret, CookieVerdict, Edns, EdnsOption, UDP_PAYLOAD_OCTETS, option,
+    ClientSubnet, Cookie, CookieSecret, CookieVerdict, Edns, EdnsOption, ExtendedError, UDP_PAYLOAD_OCTETS,
+    option,
 };
 pub use error::ParseError;
 pub use frame::{Frame, first_frame, frame_length};

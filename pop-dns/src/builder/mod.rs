@@ -72,6 +72,8 @@ pub struct EdnsParts<'a> {
     pub udp_payload: u16,
     /// DNSSEC records are wanted.
     pub dnssec_ok: bool,
+    /// Compact answers are understood: the CO bit (RFC 9824 §5).
+    pub compact_ok: bool,
     /// The client subnet.
     pub client_subnet: Option<ClientSubnet>,
     /// Other options: code and contents.
@@ -97,7 +99,7 @@ impl EdnsParts<'_> {
         opt[2] = RecordType::OPT.0 as u8;
         opt[3..5].copy_from_slice(&payload);
         opt[5] = (rcode.0 >> 4) as u8;
-        opt[7] = u8::from(self.dnssec_ok) << 7;
+        opt[7] = u8::from(self.dnssec_ok) << 7 | u8::from(self.compact_ok) << 6;
         opt[9..].copy_from_slice(&length);
         put(&opt)?;
         let mut subnet = [0; 20];

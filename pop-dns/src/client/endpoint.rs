@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
-/// A server: its address, and whether it is asked by UDP with TCP behind it, by TCP, or by TLS.
+/// A server: its address, and whether it is asked by UDP with TCP behind it, by TCP, by TLS or by HTTPS.
 #[derive(Clone)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -21,6 +21,9 @@ pub(super) enum Way {
     /// DNS over TLS (RFC 7858).
     #[cfg(feature = "tls")]
     Tls(rustls::pki_types::ServerName<'static>, Arc<rustls::ClientConfig>),
+    /// DNS over HTTPS (RFC 8484).
+    #[cfg(all(feature = "doh", feature = "tls"))]
+    Https(super::https::Https),
 }
 
 impl Endpoint {
@@ -45,6 +48,27 @@ impl Endpoint {
         config: Arc<rustls::ClientConfig>,
     ) -> Self {
         Self { address, way: Way::Tls(name, config) }
+    }
+
+    /// Asked by HTTPS (RFC 8484), by POST, at `uri`, `https://dns.example/dns-query` say, whose host the server's
+    /// certificate has to be good for. `address` is where that host is: a client of DNS cannot look it up. `None` if `uri` is
+    /// not that of an HTTPS server with a path and no query.
+    ///
+    /// The configuration is copied, with the protocols of HTTP in it. Clone the endpoint to ask on the same connection.
+    #[cfg(all(feature = "doh", feature = "tls"))]
+    #[must_use]
+    pub fn https(address: SocketAddr, uri: http::Uri, config: &rustls::ClientConfig) -> Option<Self> {
+        Some(Self { address, way: Way::Https(super::https::Https::new(uri, config)?) })
+    }
+
+    /// The same by GET, so that HTTP caches on the way may answer; no change where HTTPS is not spoken.
+    #[cfg(all(feature = "doh", feature = "tls"))]
+    #[must_use]
+    pub fn by_get(self) -> Self {
+        match self.way {
+            Way::Https(https) => Self { way: Way::Https(https.by_get()), ..self },
+            way => Self { way, ..self },
+        }
     }
 
     /// The address.
@@ -72,9 +96,8 @@ impl PartialEq for Endpoint {
                 (Way::Udp, Way::Udp) | (Way::Tcp, Way::Tcp) => true,
                 #[cfg(feature = "tls")]
                 (Way::Tls(one, config), Way::Tls(two, other)) => one == two && Arc::ptr_eq(config, other),
-                #[cfg(feature = "tls")]
-                _ => false,
-                #[cfg(not(feature = "tls"))]
+                #[cfg(all(feature = "doh", feature = "tls"))]
+                (Way::Https(one), Way::Https(two)) => one.is_same(two),
                 _ => false,
             }
     }
@@ -89,6 +112,8 @@ impl fmt::Display for Endpoint {
             Way::Tcp => write!(f, "tcp:{}", self.address),
             #[cfg(feature = "tls")]
             Way::Tls(name, _) => write!(f, "tls:{}@{}", name.to_str(), self.address),
+            #[cfg(all(feature = "doh", feature = "tls"))]
+            Way::Https(https) => write!(f, "{}@{}", https.uri(), self.address),
         }
     }
 }

@@ -39,6 +39,13 @@ pub enum ClientError {
         /// The code.
         rcode: Rcode,
     },
+    /// The server answered by HTTPS with another status than 200.
+    Http {
+        /// The server.
+        server: SocketAddr,
+        /// The status.
+        status: u16,
+    },
     /// The query cannot be written.
     Request(BuildError),
 }
@@ -57,6 +64,7 @@ impl fmt::Display for ClientError {
             Self::Network { server, .. } => write!(f, "cannot reach {server}"),
             Self::Malformed { server } => write!(f, "{server} sent what is no answer to the query"),
             Self::Bare { server, rcode } => write!(f, "{server} sent {rcode} and no question with it"),
+            Self::Http { server, status } => write!(f, "{server} answered with HTTP status {status}"),
             Self::Request(_) => f.write_str("the query cannot be written"),
         }
     }

@@ -99,6 +99,7 @@ impl Exchange {
             let mut edns = EdnsParts {
                 udp_payload,
                 dnssec_ok: request.dnssec_ok,
+                compact_ok: false,
                 client_subnet: subnet,
                 options: &options,
             };

@@ -1,8 +1,10 @@
-//! Asking servers: UDP with retries, TCP behind it, TLS; answers that nobody can forge from the side.
+//! Asking servers: UDP with retries, TCP behind it, TLS, HTTPS; answers that nobody can forge from the side.
 
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(all(feature = "doh", feature = "tls"))]
+mod https;
 mod race;
 mod request;
 mod stream;
@@ -25,6 +27,8 @@ pub use request::Request;
 
 use self::endpoint::Way;
 use self::exchange::{Cookies, Exchange, Path, Verdict};
+#[cfg(all(feature = "doh", feature = "tls"))]
+use self::https::{HttpsPool, Refused};
 pub(crate) use self::race::Race;
 use self::stream::{NoAnswer, Pool};
 use crate::random::Random;
@@ -61,6 +65,8 @@ struct Inner {
     random: Arc<Random>,
     sockets: Semaphore,
     streams: Pool,
+    #[cfg(all(feature = "doh", feature = "tls"))]
+    https: HttpsPool,
     cookies: Mutex<LruCache<SocketAddr, ([u8; 32], u8)>>,
 }
 
@@ -109,6 +115,8 @@ impl ClientBuilder {
             random: Arc::new(Random::new()),
             sockets: Semaphore::new(self.sockets_max),
             streams: Pool::default(),
+            #[cfg(all(feature = "doh", feature = "tls"))]
+            https: HttpsPool::default(),
             cookies: Mutex::new(LruCache::new(COOKIES_MAX)),
             settings: self,
         }))
@@ -181,6 +189,11 @@ impl Client {
         let address = server.address();
         let network = |source: io::Error| match source.get_ref() {
             Some(inner) if inner.is::<NoAnswer>() => ClientError::Malformed { server: address },
+            #[cfg(all(feature = "doh", feature = "tls"))]
+            Some(inner) if inner.is::<Refused>() => {
+                let status = inner.downcast_ref().map_or(0, |Refused(status)| status.as_u16());
+                ClientError::Http { server: address, status }
+            }
             _ => ClientError::Network { server: address, source },
         };
         if suspicion.bare().is_some() {
@@ -199,7 +212,11 @@ impl Client {
                 // Written once to learn of an error, then as often as connections break.
                 self.exchange(&request, server, path)?;
                 let make = || self.exchange(&request, server, path).expect("it could be written before");
-                self.0.streams.ask(server, &self.0.random, make).await.map_err(network)?
+                match server.way() {
+                    #[cfg(all(feature = "doh", feature = "tls"))]
+                    Way::Https(https) => self.0.https.ask(server, https, make).await.map_err(network)?,
+                    _ => self.0.streams.ask(server, &self.0.random, make).await.map_err(network)?,
+                }
             };
             self.remember_cookie(address, &exchange, &octets);
             match verdict {
@@ -327,6 +344,8 @@ impl Answer {
             Way::Udp | Way::Tcp => Transport::Tcp,
             #[cfg(feature = "tls")]
             Way::Tls(..) => Transport::Tls,
+            #[cfg(all(feature = "doh", feature = "tls"))]
+            Way::Https(_) => Transport::Https,
         };
         Self { octets, server: server.address(), transport, elapsed: Duration::ZERO }
     }

@@ -134,6 +134,8 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
             Ok(Box::new(connector.connect(name.clone(), stream).await?))
         }
+        #[cfg(all(feature = "doh", feature = "tls"))]
+        Way::Https(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 pub struct Body(Option<Bytes>);
 
 impl Body {
-    pub(super) fn new(octets: Bytes) -> Self {
+    pub(crate) fn new(octets: Bytes) -> Self {
         Self((!octets.is_empty()).then_some(octets))
     }
 

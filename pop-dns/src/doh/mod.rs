@@ -17,6 +17,8 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderVal
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
+#[cfg(feature = "tls")]
+pub(crate) use base64url::encode as encode_base64url;
 pub use body::Body;
 
 use crate::server::{Counters, Handled, Handler};

@@ -31,7 +31,7 @@ pub enum EdnsOption<'m> {
     KeyTag(&'m [[u8; 2]]),
     /// What went wrong (RFC 8914).
     ExtendedError {
-        /// The code: the IANA registry of extended DNS errors.
+        /// The code: see [`ExtendedError`](crate::ExtendedError).
         code: u16,
         /// Text for people, perhaps empty.
         text: &'m str,

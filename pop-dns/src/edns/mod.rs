@@ -2,12 +2,14 @@
 
 mod contents;
 mod cookie;
+mod errors;
 mod subnet;
 
 pub use contents::EdnsOption;
 #[cfg(feature = "tokio")]
 pub(crate) use cookie::siphash;
 pub use cookie::{Cookie, CookieSecret, CookieVerdict};
+pub use errors::ExtendedError;
 pub use subnet::ClientSubnet;
 
 use crate::{ParseError, Rcode, Record};

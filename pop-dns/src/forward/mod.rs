@@ -13,6 +13,7 @@ mod flight;
 mod fuzz;
 mod key;
 mod lists;
+mod policy_zone;
 mod reply;
 mod sift;
 mod special;

@@ -13,13 +13,15 @@ const PADDING_BLOCK_OCTETS: usize = 468;
 
 /// Extended errors (RFC 8914).
 pub(super) mod extended {
-    pub(crate) const STALE_ANSWER: u16 = 3;
-    pub(crate) const CACHED_ERROR: u16 = 13;
-    pub(crate) const BLOCKED: u16 = 15;
-    pub(crate) const PROHIBITED: u16 = 18;
-    pub(crate) const STALE_NXDOMAIN: u16 = 19;
-    pub(crate) const NOT_SUPPORTED: u16 = 21;
-    pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
+    use crate::ExtendedError;
+
+    pub(crate) const STALE_ANSWER: u16 = ExtendedError::STALE_ANSWER.0;
+    pub(crate) const CACHED_ERROR: u16 = ExtendedError::CACHED_ERROR.0;
+    pub(crate) const BLOCKED: u16 = ExtendedError::BLOCKED.0;
+    pub(crate) const PROHIBITED: u16 = ExtendedError::PROHIBITED.0;
+    pub(crate) const STALE_NXDOMAIN: u16 = ExtendedError::STALE_NXDOMAIN_ANSWER.0;
+    pub(crate) const NOT_SUPPORTED: u16 = ExtendedError::NOT_SUPPORTED.0;
+    pub(crate) const NO_REACHABLE_AUTHORITY: u16 = ExtendedError::NO_REACHABLE_AUTHORITY.0;
 }
 
 /// What an answer says beside its records.
@@ -44,6 +46,7 @@ impl Extras {
         Some(then(&EdnsParts {
             udp_payload: UDP_PAYLOAD_OCTETS,
             dnssec_ok: edns.dnssec_ok,
+            compact_ok: false,
             client_subnet: self.subnet,
             options: if self.error.is_some() { &error } else { &[] },
         }))

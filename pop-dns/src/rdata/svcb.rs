@@ -1,4 +1,4 @@
-//! The parameters of SVCB and HTTPS records (RFC 9460; `dohpath` RFC 9461, `ohttp` RFC 9540).
+//! The parameters of SVCB and HTTPS records (RFC 9460; `dohpath` RFC 9461, `ohttp` RFC 9540, `docpath` of DNS over CoAP).
 
 use core::fmt::{self, Write};
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -39,8 +39,10 @@ impl SvcKey {
     pub const OHTTP: Self = Self(8);
     /// TLS groups the service supports.
     pub const TLS_SUPPORTED_GROUPS: Self = Self(9);
+    /// The path of DNS over CoAP.
+    pub const DOCPATH: Self = Self(10);
 
-    const NAMES: [&'static str; 10] = [
+    const NAMES: [&'static str; 11] = [
         "mandatory",
         "alpn",
         "no-default-alpn",
@@ -51,6 +53,7 @@ impl SvcKey {
         "dohpath",
         "ohttp",
         "tls-supported-groups",
+        "docpath",
     ];
 
     /// The key of a name, or of `key` and a number without leading zeros.
@@ -105,6 +108,8 @@ pub enum SvcValue<'m> {
     Ohttp,
     /// `tls-supported-groups`: two octets each.
     TlsSupportedGroups(&'m [[u8; 2]]),
+    /// `docpath`: the segments of a path, none for the root.
+    DocPath(Strings<'m>),
     /// Any other key.
     Unknown(&'m [u8]),
 }
@@ -115,6 +120,14 @@ impl<'m> SvcValue<'m> {
             let (items, rest) = octets.as_chunks();
             (rest.is_empty() && !items.is_empty()).then_some(items)
         }
+        /// Strings behind their lengths, none of them empty.
+        fn strings(octets: &[u8]) -> Option<Strings<'_>> {
+            let mut rest = octets;
+            while let [length, tail @ ..] = rest {
+                rest = tail.get(usize::from(*length)..).filter(|_| *length > 0)?;
+            }
+            Some(Strings::checked(octets))
+        }
         Some(match key {
             SvcKey::MANDATORY => {
                 let keys: &[[u8; 2]] = list(octets)?;
@@ -124,16 +137,8 @@ impl<'m> SvcValue<'m> {
                 }
                 Self::Mandatory(keys)
             }
-            SvcKey::ALPN => {
-                let mut rest = octets;
-                while let [length, tail @ ..] = rest {
-                    rest = tail.get(usize::from(*length)..).filter(|_| *length > 0)?;
-                }
-                if octets.is_empty() {
-                    return None;
-                }
-                Self::Alpn(Strings::checked(octets))
-            }
+            SvcKey::ALPN if !octets.is_empty() => Self::Alpn(strings(octets)?),
+            SvcKey::DOCPATH => Self::DocPath(strings(octets)?),
             SvcKey::NO_DEFAULT_ALPN if octets.is_empty() => Self::NoDefaultAlpn,
             SvcKey::PORT => Self::Port(u16::from_be_bytes(octets.try_into().ok()?)),
             SvcKey::IPV4HINT => Self::Ipv4Hint(list(octets)?),
@@ -142,7 +147,7 @@ impl<'m> SvcValue<'m> {
             SvcKey::DOHPATH => Self::DohPath(core::str::from_utf8(octets).ok()?),
             SvcKey::OHTTP if octets.is_empty() => Self::Ohttp,
             SvcKey::TLS_SUPPORTED_GROUPS => Self::TlsSupportedGroups(list(octets)?),
-            SvcKey::NO_DEFAULT_ALPN | SvcKey::ECH | SvcKey::OHTTP => return None,
+            SvcKey::ALPN | SvcKey::NO_DEFAULT_ALPN | SvcKey::ECH | SvcKey::OHTTP => return None,
             _ => Self::Unknown(octets),
         })
     }
@@ -272,11 +277,11 @@ fn show_value(value: &SvcValue<'_>, f: &mut Spaced<'_, '_>) -> fmt::Result {
         SvcValue::Mandatory(keys) => {
             show_list(keys.iter(), f, |key, f| write!(f, "{}", SvcKey(u16::from_be_bytes(*key))))
         }
-        SvcValue::Alpn(protocols) => {
+        SvcValue::Alpn(strings) | SvcValue::DocPath(strings) => {
             f.write_str("=\"")?;
-            protocols.enumerate().try_for_each(|(index, protocol)| {
+            strings.enumerate().try_for_each(|(index, string)| {
                 f.write_str(if index > 0 { "," } else { "" })?;
-                protocol.iter().try_for_each(|&octet| show_list_octet(octet, f))
+                string.iter().try_for_each(|&octet| show_list_octet(octet, f))
             })?;
             f.write_char('"')
         }
@@ -360,7 +365,8 @@ fn value_to_wire(key: SvcKey, text: &[u8], given: bool) -> Option<Vec<u8>> {
             }
             keys.iter().flat_map(|key| key.0.to_be_bytes()).collect()
         }
-        SvcKey::ALPN => value_list(text)?,
+        SvcKey::DOCPATH if text.is_empty() => Vec::new(),
+        SvcKey::ALPN | SvcKey::DOCPATH => value_list(text)?,
         SvcKey::PORT => number(core::str::from_utf8(text).ok()?)?.into(),
         SvcKey::IPV4HINT => list(text, |item| item.parse::<Ipv4Addr>().ok().map(|address| address.octets()))?,
         SvcKey::IPV6HINT => list(text, |item| item.parse::<Ipv6Addr>().ok().map(|address| address.octets()))?,
