@@ -74,7 +74,7 @@ fn codec(criterion: &mut Criterion) {
     });
     group.throughput(Throughput::Bytes(wire.len() as u64));
     group.bench_function("referral: walk to the last label", |bencher| {
-        bencher.iter(|| walk(black_box(&wire)))
+        bencher.iter(|| walk(black_box(&wire)));
     });
     let mut buffer = Vec::with_capacity(1232);
     group.bench_function("referral: write with compression", |bencher| {
