@@ -124,9 +124,11 @@ impl fmt::Display for Explanation {
             writeln!(f)?;
         }
         let nobody = self.reason == Reason::FencedOut;
+        let names = self.candidates.iter().map(|candidate| self.name(candidate.site).len());
+        let width = names.max().unwrap_or(0);
         for (index, candidate) in self.candidates.iter().enumerate() {
             let mark = if index == 0 && !nobody { '>' } else { ' ' };
-            write!(f, " {mark} {:<8} ", self.name(candidate.site))?;
+            write!(f, " {mark} {:<width$} ", self.name(candidate.site))?;
             match candidate.millis {
                 millis if millis.is_finite() => write!(f, "{millis:>7.1} ms ")?,
                 _ => f.write_str("      ? ms ")?,

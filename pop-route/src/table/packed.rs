@@ -38,14 +38,22 @@ impl Packed {
         Self { bytes: pack(&entries, width), width, mask, dictionary }
     }
 
+    /// Whether the packed numbers stand in a dictionary: to be asked once, before [`get`](Self::get).
+    #[inline]
+    pub(super) fn is_coded(&self) -> bool {
+        !self.dictionary.is_empty()
+    }
+
     /// One of them.
     #[inline]
-    pub(super) fn get(&self, index: u32) -> u32 {
+    pub(super) fn get<const CODED: bool>(&self, index: u32) -> u32 {
+        debug_assert_eq!(CODED, self.is_coded());
         let bit = index as usize * self.width as usize;
+        let bytes = self.bytes.get(bit / 8..bit / 8 + PADDING).and_then(<[u8]>::first_chunk);
         // At most 32 bits from one of eight places in a byte: 39 of 64.
-        let word = self.bytes[bit / 8..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let word = bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let number = (word >> (bit % 8)) as u32 & self.mask;
-        if self.dictionary.is_empty() { number } else { self.dictionary[number as usize] }
+        if CODED { self.dictionary[number as usize] } else { number }
     }
 
     /// Bytes on the heap.
@@ -110,7 +118,9 @@ mod tests {
     fn check(entries: Vec<u32>) -> Packed {
         let packed = Packed::new(entries.clone());
         for (index, &entry) in (0..).zip(&entries) {
-            assert_eq!(packed.get(index), entry, "{index} of width {}", packed.width);
+            let found =
+                if packed.is_coded() { packed.get::<true>(index) } else { packed.get::<false>(index) };
+            assert_eq!(found, entry, "{index} of width {}", packed.width);
         }
         packed
     }

@@ -128,13 +128,35 @@ pub(crate) struct Trie {
 }
 
 impl Trie {
-    /// The leaf at an address.
+    /// The leaf at an address. One step below the leading bits is nearly always enough; what is deeper is not made part
+    /// of the caller, whose loads of several look-ups then overlap.
     #[inline]
     pub(crate) fn find<W: Word>(&self, address: W) -> Leaf {
-        let mut entry = self.root(address);
-        let mut depth = DIRECT_BITS;
+        // Asked between two loads, this would lengthen every chain of look-ups by half.
+        if self.entries.is_coded() {
+            self.find_in::<W, true>(address)
+        } else {
+            self.find_in::<W, false>(address)
+        }
+    }
+
+    #[inline]
+    fn find_in<W: Word, const CODED: bool>(&self, address: W) -> Leaf {
+        let entry = self.root(address);
+        if is_leaf::<W>(entry) {
+            return Leaf::of::<W>(entry);
+        }
+        let (entry, depth) = self.step::<W, CODED>(entry, address, DIRECT_BITS);
+        if is_leaf::<W>(entry) {
+            return Leaf::of::<W>(entry);
+        }
+        self.find_below::<W, CODED>(entry, address, depth)
+    }
+
+    #[inline(never)]
+    fn find_below<W: Word, const CODED: bool>(&self, mut entry: u32, address: W, mut depth: u8) -> Leaf {
         while !is_leaf::<W>(entry) {
-            (entry, depth) = self.step(entry, address, depth);
+            (entry, depth) = self.step::<W, CODED>(entry, address, depth);
         }
         Leaf::of::<W>(entry)
     }
@@ -148,15 +170,28 @@ impl Trie {
     /// The leaves at many addresses: all of them go down side by side, so that their loads overlap.
     #[inline]
     pub(crate) fn find_lanes<W: Word, const LANES: usize>(&self, addresses: [W; LANES]) -> [Leaf; LANES] {
+        if self.entries.is_coded() {
+            self.find_lanes_in::<W, LANES, true>(addresses)
+        } else {
+            self.find_lanes_in::<W, LANES, false>(addresses)
+        }
+    }
+
+    #[inline]
+    fn find_lanes_in<W: Word, const LANES: usize, const CODED: bool>(
+        &self,
+        addresses: [W; LANES],
+    ) -> [Leaf; LANES] {
         let mut entries = addresses.map(|address| self.root(address));
         if is_v4::<W>() {
-            self.step_lanes(&mut entries, &addresses);
+            self.step_lanes::<W, LANES, CODED>(&mut entries, &addresses);
         }
         let mut depths = [if is_v4::<W>() { DIRECT_BITS + NODE_BITS } else { DIRECT_BITS }; LANES];
         while entries.iter().any(|&entry| !is_leaf::<W>(entry)) {
             for lane in 0..LANES {
                 if !is_leaf::<W>(entries[lane]) {
-                    (entries[lane], depths[lane]) = self.step(entries[lane], addresses[lane], depths[lane]);
+                    (entries[lane], depths[lane]) =
+                        self.step::<W, CODED>(entries[lane], addresses[lane], depths[lane]);
                 }
             }
         }
@@ -166,7 +201,11 @@ impl Trie {
     /// The first step of IPv4, where all but a leaf is a node, without a branch: lanes that are done read slot zero
     /// and throw it away. Loads and arithmetic take turns, so that the counting of all lanes is done in vectors.
     #[inline]
-    fn step_lanes<W: Word, const LANES: usize>(&self, entries: &mut [u32; LANES], addresses: &[W; LANES]) {
+    fn step_lanes<W: Word, const LANES: usize, const CODED: bool>(
+        &self,
+        entries: &mut [u32; LANES],
+        addresses: &[W; LANES],
+    ) {
         if self.nodes.is_empty() {
             return;
         }
@@ -181,18 +220,18 @@ impl Trie {
             places[lane] = places[lane].wrapping_add(begins[lane].count_ones());
         }
         for lane in 0..LANES {
-            let below = self.entries.get(places[lane]);
+            let below = self.entries.get::<CODED>(places[lane]);
             entries[lane] = if is_leaf::<W>(entries[lane]) { entries[lane] } else { below };
         }
     }
 
     #[inline]
-    fn step<W: Word>(&self, entry: u32, address: W, depth: u8) -> (u32, u8) {
+    fn step<W: Word, const CODED: bool>(&self, entry: u32, address: W, depth: u8) -> (u32, u8) {
         let place = entry >> tag_bits::<W>();
         let kind = entry & ((1 << KIND_BITS) - 1);
         if is_v4::<W>() || kind == Kind::Node as u32 {
             let (begins, base) = self.nodes[place as usize].up_to(address.take(depth, NODE_BITS));
-            return (self.entries.get(base.wrapping_add(begins.count_ones())), depth + NODE_BITS);
+            return (self.entries.get::<CODED>(base.wrapping_add(begins.count_ones())), depth + NODE_BITS);
         }
         if kind == Kind::Wide as u32 {
             let slot = address.take(depth, WIDE_BITS);

@@ -224,9 +224,9 @@ fn updates(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
         let mut next = order.iter().cycle();
         while started.elapsed() < Duration::from_secs(3) {
             let cycle = Instant::now();
-            // Half of the time of a cycle for changes, the rest for publishing them.
+            // A third of the time of a cycle for changes, the rest for publishing them.
             live.update(|routes| {
-                while cycle.elapsed() < Duration::from_millis(40) {
+                while cycle.elapsed() < Duration::from_millis(25) {
                     for _ in 0..1000 {
                         let row = &table[*next.next().expect("it cycles")];
                         match count % 3 {
