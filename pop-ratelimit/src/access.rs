@@ -9,6 +9,11 @@ pub const ACCESS_RULES_MAX: usize = 1 << 20;
 
 /// What a rule says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields, rename_all = "snake_case")
+)]
 pub enum Access {
     /// Let in without further limits.
     Allow,
@@ -182,6 +187,13 @@ mod tests {
         let both = [rule("2001:db8::", 32), (("2001:db8::".parse().unwrap(), 32), Access::Allow)];
         assert!(matches!(AccessList::new(both), Err(AccessError::Contradiction { length: 32, .. })));
         assert_eq!(AccessList::new([rule("10.0.0.0", 8), rule("10.0.0.0", 8)]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn rules_are_bounded() {
+        let rule = ((IpAddr::from([192, 0, 2, 0]), 24), Access::Deny);
+        assert_eq!(AccessList::new([rule; 3]).unwrap().len(), 1);
+        assert_eq!(AccessList::new((0..=ACCESS_RULES_MAX).map(|_| rule)).unwrap_err(), AccessError::TooMany);
     }
 
     #[test]

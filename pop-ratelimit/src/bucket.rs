@@ -71,14 +71,11 @@ impl TokenBucket {
     pub fn check_at(&self, now: Timestamp, cost: u64) -> Decision {
         match self.timeline.unchanged() {
             Some(time) => self.take(time, time.at(now), cost),
-            None => self.check_changed(now, cost),
+            None => {
+                let time = self.timeline.current();
+                self.take(&time, time.at(now), cost)
+            }
         }
-    }
-
-    #[cold]
-    fn check_changed(&self, now: Timestamp, cost: u64) -> Decision {
-        let time = self.timeline.current();
-        self.take(&time, time.at(now), cost)
     }
 
     /// The bucket at one moment, for a batch of checks: what depends on the time alone is computed once.
@@ -99,31 +96,25 @@ impl TokenBucket {
     #[inline]
     fn take(&self, time: &VirtualTime, virtual_now: u64, cost: u64) -> Decision {
         let Some(cost) = time.cost(cost) else { return time.never() };
-        match self.take_between(time, virtual_now, cost, cost) {
-            Ok(after) => Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) },
-            Err(missing) => time.limited(missing),
-        }
-    }
-
-    /// Takes as many units as there are, at most `most` and at least `least`, and tells what is owed afterwards; or
-    /// how many units are missing for the least.
-    #[inline]
-    fn take_between(&self, time: &VirtualTime, virtual_now: u64, least: u64, most: u64) -> Result<u64, u64> {
+        // What may be owed already.
+        let room = time.burst_units - cost;
         // Relaxed throughout: the word is all there is, no other memory is published by it, and its modification
         // order alone makes the sum of grants come out right.
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let before = debt(arrival, virtual_now);
-            if before + least > time.burst_units {
-                return Err(before + least - time.burst_units);
+            let before = ahead(arrival, virtual_now);
+            // At most 2^62 on the right: a burst has 2^60 units, a quota without a limit 2^62.
+            if before > room as i64 {
+                return time.limited(before as u64 - room);
             }
-            let after = (before + most).min(time.burst_units);
-            if after == before {
-                return Ok(after);
+            let after = before.max(0) as u64 + cost;
+            let allowed = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
+            if cost == 0 {
+                return allowed;
             }
             let next = virtual_now.wrapping_add(after);
             match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(after),
+                Ok(_) => return allowed,
                 Err(current) => arrival = current,
             }
         }
@@ -142,18 +133,33 @@ impl TokenBucket {
 
     /// Takes `least` tokens and up to `more` on top, in one step: `Ok` with what was taken on top, or the denial.
     #[cfg(feature = "std")]
-    pub(crate) fn lease_at(&self, now: Timestamp, least: u64, more: u64) -> Result<u64, Decision> {
-        let time = self.timeline.current();
+    pub(crate) fn lease(
+        &self,
+        now: impl FnOnce() -> Timestamp,
+        least: u64,
+        more: u64,
+    ) -> Result<u64, Decision> {
+        let changed;
+        let (time, virtual_now) = match self.timeline.unchanged() {
+            Some(time) => (time, time.at(now())),
+            None => {
+                changed = self.timeline.current();
+                (&changed, changed.at(now()))
+            }
+        };
         let Some(units) = time.cost(least) else { return Err(time.never()) };
-        let virtual_now = time.at(now);
-        let mut more = more;
-        // All of it, half of it, none: whole tokens only, so that nothing is lost to rounding.
+        let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
-            let want = units + time.units(more);
-            match self.take_between(&time, virtual_now, want, want) {
+            let before = debt(arrival, virtual_now);
+            let Some(room) = time.burst_units.checked_sub(before + units) else {
+                return Err(time.limited(before + units - time.burst_units));
+            };
+            // Whole tokens only, so that nothing is lost to rounding.
+            let more = more.min(time.whole_tokens(room));
+            let next = virtual_now.wrapping_add(before + units + time.units(more));
+            match self.arrival.0.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(more),
-                Err(missing) if more == 0 => return Err(time.limited(missing)),
-                Err(missing) => more = more.saturating_sub(time.whole_tokens(missing) + 1),
+                Err(current) => arrival = current,
             }
         }
     }
@@ -312,7 +318,10 @@ impl TokenBucket {
     /// [`check_at`](Self::check_at) by the process clock ([`crate::now`]).
     #[inline]
     pub fn check(&self, cost: u64) -> Decision {
-        self.check_at(crate::now(), cost)
+        match self.timeline.unchanged_now() {
+            Some((time, virtual_now)) => self.take(time, virtual_now, cost),
+            None => self.check_at(crate::now(), cost),
+        }
     }
 
     /// [`peek_at`](Self::peek_at) by the process clock.
@@ -334,9 +343,15 @@ impl TokenBucket {
     }
 }
 
+/// How far the word is ahead of `virtual_now`: units owed, or what of the past has come unasked, negative.
+#[inline]
+const fn ahead(arrival: u64, virtual_now: u64) -> i64 {
+    arrival.wrapping_sub(virtual_now) as i64
+}
+
 /// Units owed at `virtual_now`. Half of the space is future and counts as debt, half is past and means "full".
 #[inline]
 pub(crate) const fn debt(arrival: u64, virtual_now: u64) -> u64 {
-    let ahead = arrival.wrapping_sub(virtual_now);
-    if ahead <= u64::MAX / 2 { ahead } else { 0 }
+    let ahead = ahead(arrival, virtual_now);
+    if ahead > 0 { ahead as u64 } else { 0 }
 }

@@ -26,20 +26,38 @@ static CALIBRATED: OnceLock<Calibrated> = OnceLock::new();
 #[inline]
 #[must_use]
 pub fn now() -> Timestamp {
-    let calibrated = match CALIBRATED.get() {
-        Some(calibrated) => calibrated,
-        None => calibrate(),
-    };
+    let calibrated = calibrated();
     let counts = calibrated.clock.raw().wrapping_sub(calibrated.zero);
     // One multiplication deep: the clock is most of what an uncontended check costs.
     let part = (u128::from(counts) * u128::from(calibrated.fraction)) >> 64;
     Timestamp::from_nanos(counts.wrapping_mul(calibrated.whole).wrapping_add(part as u64))
 }
 
+/// The same moment in counts of the counter, for those who know their rate by the count.
+#[inline]
+pub(crate) fn counts() -> u64 {
+    let calibrated = calibrated();
+    calibrated.clock.raw().wrapping_sub(calibrated.zero)
+}
+
+/// Nanoseconds per count, times 2⁶⁴.
+pub(crate) fn nanos_per_count() -> u128 {
+    let calibrated = calibrated();
+    u128::from(calibrated.whole) << 64 | u128::from(calibrated.fraction)
+}
+
+#[inline]
+fn calibrated() -> &'static Calibrated {
+    match CALIBRATED.get() {
+        Some(calibrated) => calibrated,
+        None => calibrate(),
+    }
+}
+
 /// The stamp of a moment by the system's clock; moments more than an hour before the start have none, and get zero.
 #[cfg(feature = "tokio")]
 pub(crate) fn stamp(moment: std::time::Instant) -> Timestamp {
-    let started = CALIBRATED.get().unwrap_or_else(|| calibrate()).started;
+    let started = calibrated().started;
     match moment.checked_duration_since(started) {
         Some(after) => START.saturating_add(after),
         None => {

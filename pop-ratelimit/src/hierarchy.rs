@@ -185,3 +185,25 @@ impl<'a> Hierarchy<'a> {
         worst.map(|(level, decision)| Verdict::Denied { level, decision })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Quota;
+
+    #[test]
+    fn eight_levels_are_the_most() {
+        let bucket = TokenBucket::new(Quota::per_second(1).burst(9));
+        let levels: [&dyn Level; LEVELS_MAX + 1] = [&bucket; LEVELS_MAX + 1];
+        assert!(Hierarchy::new(&levels[1..]).check_at(Timestamp::ZERO, 1).is_allowed());
+        assert_eq!(bucket.owed_at(Timestamp::ZERO), LEVELS_MAX as u64);
+    }
+
+    #[test]
+    #[should_panic(expected = "9 levels, at most 8")]
+    fn a_ninth_level_is_a_mistake() {
+        let bucket = TokenBucket::new(Quota::BLOCKED);
+        let levels: [&dyn Level; LEVELS_MAX + 1] = [&bucket; LEVELS_MAX + 1];
+        let _ = Hierarchy::new(&levels);
+    }
+}

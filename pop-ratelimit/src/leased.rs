@@ -59,7 +59,7 @@ impl LeasedBucket {
     pub fn check(&self, cost: u64) -> Decision {
         match self.take(cost) {
             Some(decision) => decision,
-            None => self.refill(crate::now(), cost),
+            None => self.refill(crate::now, cost),
         }
     }
 
@@ -68,7 +68,7 @@ impl LeasedBucket {
     pub fn check_at(&self, now: Timestamp, cost: u64) -> Decision {
         match self.take(cost) {
             Some(decision) => decision,
-            None => self.refill(now, cost),
+            None => self.refill(|| now, cost),
         }
     }
 
@@ -95,18 +95,18 @@ impl LeasedBucket {
     }
 
     #[cold]
-    fn refill(&self, now: Timestamp, cost: u64) -> Decision {
+    fn refill(&self, now: impl Fn() -> Timestamp, cost: u64) -> Decision {
         if cost > self.quota.burst_size() {
             return Decision::Never { burst: self.quota.burst_size() };
         }
-        let decision = match self.shared.lease_at(now, cost, self.lease) {
+        let decision = match self.shared.lease(&now, cost, self.lease) {
             Ok(leased) => {
-                self.put(now, leased);
+                self.put(&now, leased);
                 return Decision::Allowed { remaining: leased };
             }
             // More than the shared burst and less than the whole: it waits until the shared bucket is full.
             Err(Decision::Never { .. }) if self.shared.quota().tokens() > 0 => {
-                self.shared.peek_at(now, self.shared.quota().burst_size())
+                self.shared.peek_at(now(), self.shared.quota().burst_size())
             }
             Err(decision) => decision,
         };
@@ -118,7 +118,7 @@ impl LeasedBucket {
     }
 
     /// From all cells together, and the shared bucket for the rest; or nothing, and all goes back.
-    fn gather(&self, now: Timestamp, cost: u64) -> Option<Decision> {
+    fn gather(&self, now: impl Fn() -> Timestamp, cost: u64) -> Option<Decision> {
         let mut gathered = 0;
         for Padded(cell) in &self.cells {
             let take = |held: u64| Some(held - held.min(cost - gathered));
@@ -130,7 +130,7 @@ impl LeasedBucket {
                 return Some(Decision::Allowed { remaining: 0 });
             }
         }
-        if gathered > 0 && self.shared.check_at(now, cost - gathered).is_allowed() {
+        if gathered > 0 && self.shared.check_at(now(), cost - gathered).is_allowed() {
             return Some(Decision::Allowed { remaining: 0 });
         }
         self.put(now, gathered);
@@ -139,7 +139,7 @@ impl LeasedBucket {
 
     /// Puts tokens into cells, none of which ever holds more than a lease: else the bound would not add up. The
     /// own cell first; what does not fit in any goes back to the shared bucket.
-    fn put(&self, now: Timestamp, mut tokens: u64) {
+    fn put(&self, now: impl Fn() -> Timestamp, mut tokens: u64) {
         let own = self.index();
         for step in 0..self.cells.len() {
             let Padded(cell) = &self.cells[(own + step) % self.cells.len()];
@@ -151,6 +151,7 @@ impl LeasedBucket {
                 return;
             }
         }
+        let now = now();
         self.shared.refund_at(now, now, tokens);
     }
 

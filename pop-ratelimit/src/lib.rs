@@ -24,6 +24,8 @@ pub mod http;
 mod keyed;
 #[cfg(feature = "std")]
 mod leased;
+#[cfg(feature = "serde")]
+mod notation;
 #[cfg(feature = "std")]
 mod penalty;
 mod promises;

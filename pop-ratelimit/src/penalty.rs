@@ -25,6 +25,7 @@ const TAG_SHIFT: u32 = UNTIL_BITS + LEVEL_BITS;
 
 /// How long offenders are blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(deny_unknown_fields))]
 pub struct PenaltyTerms {
     first: Duration,
     longest: Duration,

@@ -237,6 +237,12 @@ mod tests {
         assert_eq!(Quota::new(1, Duration::ZERO), Err(QuotaError::Period(Duration::ZERO)));
         let error = Quota::new(u64::MAX, Duration::from_secs(1)).unwrap_err();
         assert!(error.to_string().contains("above 17179869184 a second"), "{error}");
+        let long = PERIOD_MAX + Duration::from_nanos(1);
+        assert!(Quota::new(1, PERIOD_MAX).is_ok());
+        assert_eq!(Quota::new(1, long), Err(QuotaError::Period(long)));
+        assert!(Quota::new(TOKENS_PER_SECOND_MAX, Duration::from_secs(1)).is_ok());
+        assert!(Quota::new(TOKENS_PER_SECOND_MAX + 1, Duration::from_secs(1)).is_err());
+        assert!(Quota::per_second(1).try_burst(BURST_MAX).is_ok());
         assert_eq!(Quota::per_second(1).try_burst(BURST_MAX + 1), Err(QuotaError::Burst(BURST_MAX + 1)));
     }
 

@@ -8,6 +8,7 @@ use crate::{KeyedLimiter, Quota, Timestamp, Verdict};
 
 /// A prefix length of a family and how many times the single address's quota it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(deny_unknown_fields))]
 pub struct Tier {
     /// The prefix length, at most 32 for IPv4 and 128 for IPv6.
     pub length: u8,

@@ -96,8 +96,37 @@ impl Rate {
         Self { whole, fraction, shift, reciprocal, reciprocal_shift: 126_u32.saturating_sub(exponent) }
     }
 
+    /// Units per count of a counter that makes `nanos_per_count / 2⁶⁴` nanoseconds a count.
+    #[cfg(feature = "std")]
+    pub(crate) const fn by_count(self, nanos_per_count: u128) -> Self {
+        // Both as a mantissa of 64 bits: the product is off by a part in 2⁶², upwards, which is half a tick in centuries.
+        let (by_nanos, nanos_exponent) = if self.whole == 0 {
+            (self.fraction, 64 + self.shift)
+        } else {
+            ratio((self.whole as u128) << 64 | self.fraction as u128 >> self.shift, 1 << 64)
+        };
+        let (nanos, count_exponent) = ratio(nanos_per_count, 1 << 64);
+        if by_nanos == 0 {
+            return Self::NONE;
+        }
+        let product = by_nanos as u128 * nanos as u128;
+        let exponent = nanos_exponent + count_exponent;
+        let whole = if exponent < 128 { product >> exponent } else { 0 };
+        let rest = if exponent < 128 { product & ((1 << exponent) - 1) } else { product };
+        let zeros = rest.leading_zeros();
+        let Some(shift) = (exponent + zeros).checked_sub(128) else { return Self::NONE };
+        if rest == 0 || shift >= 64 {
+            return Self { whole: whole as u64, ..Self::NONE };
+        }
+        let fraction = match (rest << zeros >> 64) as u64 {
+            u64::MAX => u64::MAX,
+            fraction => fraction + 1,
+        };
+        Self { whole: whole as u64, fraction, shift, ..Self::NONE }
+    }
+
     #[inline]
-    const fn units_in(self, nanos: u64) -> u64 {
+    pub(crate) const fn units_in(self, nanos: u64) -> u64 {
         let part = ((nanos as u128 * self.fraction as u128) >> 64) as u64 >> self.shift;
         nanos.wrapping_mul(self.whole).wrapping_add(part)
     }
@@ -345,6 +374,35 @@ mod tests {
                 ours.abs_diff(exact) <= 1 + (exact >> 50),
                 "{tokens} per {seconds} s: {exact} against {ours}"
             );
+        }
+    }
+
+    /// The short way from the counter agrees with the way over nanoseconds, for decades.
+    #[cfg(feature = "std")]
+    #[test]
+    fn counts_and_nanoseconds_tell_the_same_time() {
+        for quota in [
+            Quota::new(1, crate::PERIOD_MAX).unwrap(),
+            Quota::per_second(7),
+            Quota::per_second(1_000_000_000),
+            Quota::per_second(1 << 34),
+            Quota::new(0, Duration::from_secs(1)).unwrap(),
+            Quota::UNLIMITED,
+        ] {
+            for &budget in BUDGETS {
+                let time = VirtualTime::new(quota, budget);
+                // Counters of 1 GHz exactly, 2.45 GHz, and 24 MHz.
+                for nanos_per_count in [1 << 64, (1_u128 << 64) * 100 / 245, (1_u128 << 64) * 1000 / 24] {
+                    let by_count = time.rate.by_count(nanos_per_count);
+                    for counts in [0, 1, 999, 1_u64 << 40, 20 * 365 * 86_400 * 24_000_000] {
+                        let nanos = ((u128::from(counts) * nanos_per_count) >> 64) as u64;
+                        let apart = by_count.units_in(counts).wrapping_sub(time.rate.units_in(nanos));
+                        // What a nanosecond brings, and one for each rounding.
+                        let bound = time.rate.units_in(1) + 2;
+                        assert!(apart <= bound, "{quota:?}: {apart} apart after {counts} counts");
+                    }
+                }
+            }
         }
     }
 

@@ -90,6 +90,42 @@ fn a_reservation_against_a_refund_is_never_undercut() {
     });
 }
 
+/// Dropped without a clock, a reservation goes back whole or, if somebody came in between, not at all.
+#[test]
+fn a_dropped_reservation_against_a_check() {
+    loom::model(|| {
+        let bucket = Arc::new(TokenBucket::new(once(2)));
+        let other = Arc::clone(&bucket);
+        let thread =
+            thread::spawn(move || drop(other.reserve_at(NOW, 1, core::time::Duration::ZERO).reserved()));
+        let here = u64::from(bucket.check_at(NOW, 1).is_allowed());
+        thread.join().unwrap();
+        let owed = bucket.owed_at(NOW);
+        assert!(here == 1 && (1..=2).contains(&owed), "what was used is owed: {owed}");
+    });
+}
+
+/// Two give back at once while a third waits: together no more than the slack, in whatever order.
+#[test]
+fn two_refunds_against_a_promise() {
+    bounded(3, || {
+        let bucket = Arc::new(TokenBucket::new(once(4)));
+        let wait = core::time::Duration::from_secs(9 * 3600);
+        assert!(bucket.check_at(NOW, 4).is_allowed());
+        let waiting = bucket.reserve_at(NOW, 3, wait).reserved().unwrap();
+        let threads = [(); 2].map(|()| {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || bucket.refund_at(NOW, NOW, 2))
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        // Three are promised for three hours from now: of the other four no more than one may be given back.
+        assert_eq!(bucket.owed_at(NOW), 6);
+        waiting.commit();
+    });
+}
+
 #[cfg(feature = "std")]
 fn one_line(burst: u64) -> KeyedLimiter<u64> {
     KeyedLimiter::new(once(burst), 64)

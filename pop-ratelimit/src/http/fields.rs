@@ -352,8 +352,10 @@ mod tests {
         let unlimited = write_policies(&[Policy::new("x", Quota::UNLIMITED).unwrap()]).unwrap();
         assert_eq!(unlimited, "\"x\";q=999999999999999;w=1");
         assert_eq!(write_policies(&[Policy::new("x", Quota::BLOCKED).unwrap()]).unwrap(), "\"x\";q=0");
-        for name in ["", "ü", "a\nb"] {
-            assert_eq!(Policy::new(name, Quota::BLOCKED), Err(FieldError::Name));
+        let long = "x".repeat(65);
+        assert!(Policy::new(String::from(&long[1..]), Quota::BLOCKED).is_ok());
+        for name in ["", "ü", "a\nb", &long] {
+            assert_eq!(Policy::new(String::from(name), Quota::BLOCKED), Err(FieldError::Name));
         }
     }
 
