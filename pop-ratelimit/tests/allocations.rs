@@ -78,7 +78,7 @@ fn buckets() {
         bucket.refund_at(now, now, 1);
     });
     no_allocation("set_quota_at", |number, now| {
-        bucket.set_quota_at(Quota::per_second(number + 1), now).unwrap()
+        bucket.set_quota_at(Quota::per_second(number + 1), now).unwrap();
     });
     let leased = LeasedBucket::new(QUOTA.burst(2000), 4);
     no_allocation("LeasedBucket", |_, now| leased.check_at(now, 7));
