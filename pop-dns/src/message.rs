@@ -257,9 +257,13 @@ impl<'m> Record<'m> {
     /// The RDATA by their type.
     ///
     /// # Errors
-    /// [`ParseError`] where they do not hold what the type says. Empty RDATA (RFC 2136) are [`RData::Unknown`].
+    /// [`ParseError`] where they do not hold what the type says. Empty RDATA (RFC 2136) are [`RData::Unknown`], and so are
+    /// addresses of the Chaosnet, which are none of the Internet (RFC 1035 §3.4).
     #[inline]
     pub fn rdata(&self) -> Result<RData<'m>, ParseError> {
+        if self.class == Class::CH && self.rtype == RecordType::A {
+            return Ok(RData::Unknown(self.rtype, self.rdata_octets()));
+        }
         RData::parse(self.rtype, self.octets, usize::from(self.rdata))
     }
 }

@@ -187,12 +187,28 @@ fn malformed_octets_are_refused() {
         (RecordType::IPSECKEY, b"\x0a\x04\x02"),
         (RecordType::NSEC3, b"\x01\x00\x00\x00\x00\x00"),
         (RecordType::EUI48, b"\x00\x00\x5e\x00\x53"),
+        (RecordType::ZONEMD, b"\0\0\0\x01\x01\x01elevenoctet"),
+        (RecordType::URI, b"\x00\x0a\x00\x01"),
         (RecordType::TSIG, b"\x00\0\0\0\0\0\0\x01\x2c\x00\x05AB"),
     ] {
         assert!(RData::parse(rtype, wire, 0).is_err(), "{rtype} {wire:02x?}");
         // What is not understood is still shown.
         assert!(RawRData::new(rtype, wire).to_string().starts_with("\\# "));
     }
+}
+
+/// An address of the Chaosnet is a name and a number: no IPv4 address, and no error.
+#[test]
+fn addresses_of_another_class_are_left_alone() {
+    use pop_dns::{Class, Message, MessageBuilder, Section};
+    let mut builder = MessageBuilder::new(512);
+    let chaos = RawRData::new(RecordType::A, b"\x02ch\x00\x01\x02");
+    builder.records(Section::Answer, pop_dns::Name::ROOT, Class::CH, 0, [chaos]).unwrap();
+    let wire = builder.finish();
+    let message = Message::parse(&wire).unwrap();
+    message.check().unwrap();
+    let record = message.answers().unwrap().next().unwrap().unwrap();
+    assert_eq!(record.rdata(), Ok(RData::Unknown(RecordType::A, b"\x02ch\x00\x01\x02")));
 }
 
 #[test]
@@ -219,6 +235,8 @@ fn malformed_text_is_refused() {
         ("A", "\\# 4 010203"),
         ("TYPE65280", "abc"),
         ("HIP", "2 zz AQID"),
+        ("ZONEMD", "1 1 1 0011223344556677889900"),
+        ("URI", "10 1 \"\""),
         ("ATMA", "+12a"),
     ] {
         assert!(to_wire(RecordType::from_text(rtype).unwrap(), text).is_err(), "{rtype} {text}");

@@ -305,6 +305,32 @@ kinds! {
         write(value, out) out.extend_from_slice(value);
         scan(fields, wire) fields.digits(Collector::hex(wire), "hexadecimal digits")?;
     }
+    /// The same, at least twelve (RFC 8976 §2.2.4).
+    ZoneDigest: &'m [u8] {
+        read(r) Some(r.rest()).filter(|digest| digest.len() >= 12).ok_or_else(|| r.bad());
+        show(value, f) show_hex(value, f);
+        write(value, out) out.extend_from_slice(value);
+        scan(fields, wire) {
+            let start = wire.len();
+            Hex::scan(fields, wire)?;
+            if wire.len() < start + 12 {
+                return Err(RDataTextError::Unexpected { expected: "a digest of at least 12 octets" });
+            }
+        };
+    }
+    /// Text to the end of the RDATA that is not empty (RFC 7553 §4.4).
+    Target: &'m [u8] {
+        read(r) Some(r.rest()).filter(|target| !target.is_empty()).ok_or_else(|| r.bad());
+        show(value, f) show_quoted(value, f);
+        write(value, out) out.extend_from_slice(value);
+        scan(fields, wire) {
+            let start = wire.len();
+            Quoted::scan(fields, wire)?;
+            if wire.len() == start {
+                return Err(RDataTextError::Unexpected { expected: "a URI" });
+            }
+        };
+    }
     /// Octets to the end of the RDATA, in base 64.
     Base64: &'m [u8] {
         read(r) Ok(r.rest());

@@ -6,7 +6,7 @@ use super::bitmap::{Bitmap, TypeBitmap};
 use super::gateway::{Gateway, KeyGateway, Relay};
 use super::kind::{
     Algorithm, Base64, Base64Counted, CertificateType, Domain, Hash, Hex, Ipv4, Kind, OptionalText, Plain,
-    Quoted, Rtype, Salt, Seconds, Spaced, Tag, Text, Time, U8, U16, U32, U48,
+    Quoted, Rtype, Salt, Seconds, Spaced, Tag, Target, Text, Time, U8, U16, U32, U48, ZoneDigest,
 };
 use super::reader::Reader;
 use super::svcb::{Params, SvcParams};
@@ -217,7 +217,7 @@ records! {
         serial: u32 = U32, "the serial of the zone";
         scheme: u8 = U8, "the scheme: 1 is SIMPLE";
         algorithm: u8 = U8, "the hash algorithm: 1 is SHA-384, 2 SHA-512";
-        digest: &'m [u8] = Hex, "the digest";
+        digest: &'m [u8] = ZoneDigest, "the digest";
     }
     Svcb<'m>: "A service binding (RFC 9460 §2)." {
         priority: u16 = U16, "the priority: 0 is an alias, else lower is tried first";
@@ -263,7 +263,7 @@ records! {
     Uri<'m>: "A URI (RFC 7553)." {
         priority: u16 = U16, "the priority: lower is tried first";
         weight: u16 = U16, "the weight: the share among equal priorities";
-        target: &'m [u8] = Quoted, "the URI";
+        target: &'m [u8] = Target, "the URI";
     }
     Caa<'m>: "A certification authority restriction (RFC 8659 §4)." {
         flags: u8 = U8, "the flags: 128 is critical";
