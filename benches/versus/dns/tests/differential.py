@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Messages in hexadecimal, one a line, on standard input: what dnspython says of each, one a line. Exit code 77: it is not
+installed."""
+import sys
+
+try:
+    import dns.exception, dns.message
+except ImportError:
+    sys.exit(77)
+
+for line in sys.stdin:
+    try:
+        dns.message.from_wire(bytes.fromhex(line.strip()), keyring=False)
+        print("ok")
+    except Exception as error:  # noqa: BLE001, whatever it is, it is a refusal
+        print(type(error).__name__, str(error).replace("\n", " ")[:60])
