@@ -2,8 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::directive::ResponseDirectives;
@@ -79,16 +79,25 @@ pub fn remove_unstorable(headers: &mut HeaderMap, directives: &ResponseDirective
     }
 }
 
+/// Fields that describe the stored bytes, which an update does not change: their label must stay with them (RFC 9111 §3.2,
+/// "fields necessary to ensure integrity of the stored response").
+static OF_THE_BYTES: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+];
+
 /// Updates stored fields from a 304 or from a 200 answer to HEAD (RFC 9111 §3.2): each field of the update replaces
-/// all stored lines of that name, except `Content-Length` and `Content-Range`: what is stored is a whole of known length.
-/// `Content-Encoding` is not excepted: bytes are stored as they came, so the text's leave for caches that decode them
-/// does not apply. `Age` counts anew, so a stored one goes.
+/// all stored lines of that name, except those that describe the message or the stored bytes themselves. `Age`
+/// counts anew, so a stored one goes.
 pub fn update_stored(stored: &mut HeaderMap, update: &HeaderMap) {
     let mut update = update.clone();
     remove_hop_by_hop(&mut update);
     stored.remove(AGE);
     for name in update.keys() {
-        if [CONTENT_LENGTH, CONTENT_RANGE].contains(name) {
+        if OF_THE_BYTES.contains(name) {
             continue;
         }
         stored.remove(name);
