@@ -4,6 +4,7 @@
 
 mod http_support;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,10 +12,19 @@ use http::{Request, Response};
 use http_body::Body;
 use http_support::{Edge, cache_status, chunks, fed, read};
 use pop_cache::http::{CacheBody, FetchError};
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 fn edge() -> Edge {
     Edge::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000), |builder| builder)
+}
+
+/// From now on the origin answers with this, once for each permit.
+fn gated(edge: &Edge, directives: &'static str, body: &'static str) -> Arc<Semaphore> {
+    edge.script(move |_| {
+        Ok(Response::builder().header("cache-control", directives).body(chunks(&[body])).expect("a response"))
+    });
+    edge.gate()
 }
 
 fn get(edge: &Edge, fields: &[(&str, &str)]) -> impl Future<Output = Answer> + Send + 'static {
@@ -74,13 +84,7 @@ async fn a_thousand_waiters_share_one_fetch_and_read_it_as_it_comes() {
 #[tokio::test]
 async fn a_leader_that_leaves_kills_nothing() {
     let edge = edge();
-    edge.script(|_| {
-        Ok(Response::builder()
-            .header("cache-control", "max-age=60")
-            .body(chunks(&["body"]))
-            .expect("a response"))
-    });
-    let gate = edge.gate();
+    let gate = gated(&edge, "max-age=60", "body");
     let leader = tokio::spawn(get(&edge, &[]));
     edge.settle().await;
     let waiter = tokio::spawn(get(&edge, &[]));
@@ -96,13 +100,7 @@ async fn a_leader_that_leaves_kills_nothing() {
 #[tokio::test]
 async fn a_fetch_nobody_waits_for_is_still_stored() {
     let edge = edge();
-    edge.script(|_| {
-        Ok(Response::builder()
-            .header("cache-control", "max-age=60")
-            .body(chunks(&["body"]))
-            .expect("a response"))
-    });
-    let gate = edge.gate();
+    let gate = gated(&edge, "max-age=60", "body");
     let leader = tokio::spawn(get(&edge, &[]));
     edge.settle().await;
     leader.abort();
@@ -114,13 +112,7 @@ async fn a_fetch_nobody_waits_for_is_still_stored() {
 #[tokio::test]
 async fn an_answer_for_one_releases_the_others_and_is_remembered() {
     let edge = edge();
-    edge.script(|_| {
-        Ok(Response::builder()
-            .header("cache-control", "private")
-            .body(chunks(&["mine"]))
-            .expect("a response"))
-    });
-    let gate = edge.gate();
+    let gate = gated(&edge, "private", "mine");
     let waiting: Vec<_> = (0..10).map(|_| tokio::spawn(get(&edge, &[]))).collect();
     edge.settle().await;
     assert_eq!(edge.seen().len(), 1, "nobody knows yet");
@@ -232,13 +224,7 @@ async fn private_fields_are_for_the_leader_alone() {
 #[tokio::test]
 async fn a_request_that_wants_it_fresh_from_the_origin_shares_nothing() {
     let edge = edge();
-    edge.script(|_| {
-        Ok(Response::builder()
-            .header("cache-control", "max-age=60")
-            .body(chunks(&["body"]))
-            .expect("a response"))
-    });
-    let gate = edge.gate();
+    let gate = gated(&edge, "max-age=60", "body");
     let leader = tokio::spawn(get(&edge, &[]));
     edge.settle().await;
     let waiter = tokio::spawn(get(&edge, &[("cache-control", "no-cache")]));
@@ -276,11 +262,7 @@ async fn one_revalidation_serves_all_who_find_it_stale() {
 async fn a_fetch_that_hangs_holds_up_only_the_patient() {
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let edge = Edge::new(start, |builder| builder.collapse_wait(Duration::from_secs(2)));
-    edge.script(|_| {
-        let response = Response::builder().header("cache-control", "max-age=60");
-        Ok(response.body(chunks(&["body"])).expect("a response"))
-    });
-    let gate = edge.gate();
+    let gate = gated(&edge, "max-age=60", "body");
     let leader = tokio::spawn(get(&edge, &[]));
     edge.settle().await;
     let waiter = tokio::spawn(get(&edge, &[]));
