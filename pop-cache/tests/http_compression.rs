@@ -73,7 +73,7 @@ async fn get(edge: &Edge, accept: &str) -> Answer {
 
 /// Asks until the answer has this coding: the first who asks for it gets what is there.
 async fn get_in(edge: &Edge, coding: &str) -> Answer {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         let answer = get(edge, coding).await;
         if answer.field("content-encoding") == coding {
             return answer;

@@ -136,7 +136,9 @@ async fn nothing_torn_is_served() {
 async fn no_record_answers_for_another_key() {
     let folder = Folder::new("mixed");
     let first = edge(&folder.0);
+    // One after the other, so that the first file is that of the first.
     get(&first, "/a", "en").await;
+    written(&folder, 1).await;
     get(&first, "/b", "en").await;
     written(&folder, 2).await;
     drop(first);
@@ -196,7 +198,7 @@ async fn a_full_disk_keeps_nothing_and_disturbs_nothing() {
     let folder = Folder::new("full");
     let program = std::env::current_exe().expect("this program");
     let status = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact writer_on_a_disk_that_is_full"])
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact writer_on_a_disk_that_is_full"])
         .arg(&program)
         .env("POP_CACHE_FULL_DISK", &folder.0)
         .stdout(Stdio::null())

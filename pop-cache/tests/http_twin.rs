@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pop_cache::http::{Exchange, Policy, RequestDirectives, Reuse, Rules, Storability, Vary, date_field};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// Fields as text, in the order they came.
 type Fields = Vec<(&'static str, String)>;
@@ -500,7 +501,7 @@ fn story() -> impl Strategy<Value = Story> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, rng_seed: RngSeed::Fixed(9111), ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_never_stores_what_the_text_forbids(story in story()) {
