@@ -5,11 +5,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Timestamp;
 use crate::cache::{Cache, Shared};
 use crate::flight::Flights;
 use crate::memory::Slot;
 use crate::room::Room;
-use crate::store::{Listener, RemovalCause, Store, Weigher};
+use crate::store::{Clock, Listener, RemovalCause, Settings, Store, Weigher};
 
 /// Entries that an index is laid out for when nothing better is known.
 const ENTRIES_UNKNOWN: u64 = 1024;
@@ -26,6 +27,8 @@ pub struct Builder<K, V> {
     time_to_live: Option<Duration>,
     time_to_idle: Option<Duration>,
     jitter: f64,
+    error_lifetime: Option<Duration>,
+    clock: Option<Clock>,
 }
 
 impl<K, V> fmt::Debug for Builder<K, V> {
@@ -50,6 +53,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
             time_to_live: None,
             time_to_idle: None,
             jitter: 0.0,
+            error_lifetime: None,
+            clock: None,
         }
     }
 
@@ -98,6 +103,22 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
         self
     }
 
+    /// How long the error of a loader is remembered (*negative caching*): whoever asks for the key meanwhile gets it at
+    /// once, unless a value was inserted. By default not at all. About a thousand are remembered at the same time;
+    /// what comes beyond is not.
+    #[must_use]
+    pub fn error_time_to_live(mut self, lifetime: Duration) -> Self {
+        self.error_lifetime = Some(lifetime);
+        self
+    }
+
+    /// What time it is, in the place of [`now`](crate::now): for tests that drive it by hand.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
     /// Told of every entry that goes, once, with the cause, on the thread whose operation took it out and after it
     /// is out. It may use the cache; it is not told of what is left when the cache itself is dropped.
     #[must_use]
@@ -115,12 +136,18 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
         let expected = expected.min(self.entries_max.unwrap_or(u64::MAX)).min(Room::MAX).min(at_once);
         let expected = u32::try_from(expected).unwrap_or(u32::MAX);
         Cache::of(Arc::new(Shared {
-            store: Store::new(self.capacity, self.entries_max, expected, self.listener),
+            store: Store::new(Settings {
+                capacity: self.capacity,
+                entries_max: self.entries_max,
+                expected,
+                listener: self.listener,
+                clock: self.clock,
+            }),
             weigher: self.weigher,
             time_to_live: self.time_to_live,
             time_to_idle: self.time_to_idle,
             jitter: self.jitter,
-            flights: Flights::default(),
+            flights: Flights::new(self.error_lifetime),
         }))
     }
 }

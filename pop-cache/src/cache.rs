@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::stats::Stats;
 use crate::store::{Put, RemovalCause, Store, Terms, Weigher};
 use crate::stripe::Count;
 use crate::sync::Ordering;
-use crate::table::{Hash as IndexHash, WORDS};
+use crate::table::Hash as IndexHash;
 use crate::{Timestamp, now};
 
 /// A lock-free cache, bounded by weight.
@@ -37,7 +36,7 @@ use crate::{Timestamp, now};
 ///
 /// let options = EntryOptions::new().time_to_live(Duration::from_secs(60)).tag(7);
 /// cache.insert_entry("tagged".into(), "value".into(), options)?;
-/// assert_eq!(cache.invalidate_tag(7), 1);
+/// cache.invalidate_tag(7);
 /// assert_eq!(cache.get("tagged"), None);
 /// # Ok::<(), pop_cache::Refused<String, String>>(())
 /// ```
@@ -67,7 +66,7 @@ pub(crate) struct Shared<K, V> {
     pub(crate) time_to_idle: Option<Duration>,
     /// The part of a lifetime that is random.
     pub(crate) jitter: f64,
-    pub(crate) flights: Flights<V>,
+    pub(crate) flights: Flights<K, V>,
 }
 
 /// What [`compute`](Cache::compute) should do.
@@ -116,6 +115,10 @@ impl<K, V> Cache<K, V> {
         Self { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Shared<K, V> {
+        &self.shared
+    }
+
     /// The most that all entries may weigh together.
     #[must_use]
     pub fn capacity(&self) -> u64 {
@@ -155,10 +158,12 @@ impl<K, V> Cache<K, V> {
         Stats::read(&self.shared.store.stripes)
     }
 
-    /// Drops what is out of the cache and borrowed by nobody. The cache does so by itself when it needs the room; this
-    /// is for who wants the memory back, or the values dropped, now.
+    /// Takes out what is expired, and drops what is out of the cache and borrowed by nobody. The cache does so by itself
+    /// while it is written to; this is for who wants the memory back, or the values dropped, now.
     pub fn reclaim(&self) {
-        self.shared.store.reclaim();
+        let store = &self.shared.store;
+        store.expire_all();
+        store.reclaim();
     }
 }
 
@@ -197,7 +202,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         let store = &self.shared.store;
         let hash = store.hash(key);
         let read = store.index.read(hash, key, |slot, value| {
-            let is_plain = slot.kind.load(Ordering::Relaxed) & kind::DEADLINE == 0;
+            let is_plain = slot.kind.load(Ordering::Relaxed) & (kind::DEADLINE | kind::TAGGED) == 0;
             is_plain.then(|| {
                 policy::hit(slot);
                 value.clone()
@@ -285,8 +290,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         V: Clone,
     {
         let found = self.look_up(Hazard::new(), self.shared.store.hash(key), key, None)?;
-        let due = self.shared.extra(&found).filter(|extra| extra.refresh_at.is_some());
-        if due.is_some_and(|extra| extra.claims_refresh(now())) {
+        let due = self.shared.store.index.extra(&found).filter(|extra| extra.refresh_at.is_some());
+        if due.is_some_and(|extra| extra.claims_refresh(self.shared.store.now(None))) {
             refresh(found.key());
         }
         Some(found.value().clone())
@@ -347,11 +352,11 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
                 Change::Put(value) => {
                     let terms = self.shared.terms(&key, &value, EntryOptions::default(), None);
                     let (weight, capacity) = (terms.weight, self.capacity());
-                    let mut has_room = weight <= capacity && store.reserve(own, weight);
+                    let mut has_room = weight <= capacity && store.reserve(own, weight, None);
                     if !has_room && weight <= capacity && found.is_some() {
                         // What we look at may be what has to go.
                         drop(found.take());
-                        has_room = store.reserve(own, weight);
+                        has_room = store.reserve(own, weight, None);
                         if has_room {
                             store.give_back(own.stripe, weight);
                             continue;
@@ -364,7 +369,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
                     match store.put(own, hash, (key.clone(), value), terms, found.as_ref()) {
                         Put::Done => {
                             drop(found);
-                            store.refill(own);
+                            store.refill(own, None);
                             return Ok(true);
                         }
                         Put::Changed => {}
@@ -381,8 +386,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
 
     /// Every live entry, in no order. Entries that come meanwhile may be missed; none comes twice.
     pub fn iter(&self) -> impl Iterator<Item = Ref<'_, K, V>> {
-        let now = now();
-        let found = self.walk().filter(move |found| !self.shared.is_expired(found, Some(now)));
+        let store = &self.shared.store;
+        let now = store.now(None);
+        let found = store.index.walk().filter(move |found| store.fault(found, Some(now)).is_none());
         found.map(|found| Ref { found })
     }
 
@@ -429,16 +435,26 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         options: EntryOptions,
         at: Option<Timestamp>,
     ) -> Result<(), Refused<K, V>> {
+        let terms = self.shared.terms(&key, &value, options, at);
+        self.insert_on(key, value, terms, at)
+    }
+
+    pub(crate) fn insert_on(
+        &self,
+        key: K,
+        value: V,
+        terms: Terms,
+        at: Option<Timestamp>,
+    ) -> Result<(), Refused<K, V>> {
         let shared = &*self.shared;
         let own = shared.store.stripes.own();
         let hash = shared.store.hash(&key);
-        let terms = shared.terms(&key, &value, options, at);
         let (weight, capacity) = (terms.weight, self.capacity());
-        let reserved = weight <= capacity && shared.store.reserve(own, weight);
+        let reserved = weight <= capacity && shared.store.reserve(own, weight, at);
         let refused = if reserved {
             match shared.store.insert(own, hash, key, value, terms) {
                 Ok(()) => {
-                    shared.store.refill(own);
+                    shared.store.refill(own, at);
                     return Ok(());
                 }
                 Err((key, value)) => {
@@ -453,7 +469,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         Err(refused)
     }
 
-    /// Takes the entry out and returns a copy of its value, expired or not.
+    /// Takes the entry out and returns a copy of its value, if it was live.
     pub fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -464,11 +480,12 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         let hash = store.hash(key);
         loop {
             let found = store.index.find(hash, key)?;
-            if store.remove_found(own, &found, RemovalCause::Explicit) {
-                let value = found.value().clone();
+            let fault = store.fault(&found, None);
+            if store.remove_found(own, &found, fault.unwrap_or(RemovalCause::Explicit)) {
+                let value = fault.is_none().then(|| found.value().clone());
                 drop(found);
                 store.settle_removal(own);
-                return Some(value);
+                return value;
             }
         }
     }
@@ -479,9 +496,23 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         self.sweep(|found| goes(found.key(), found.value()))
     }
 
-    /// Takes out every entry with this tag, and says how many that were.
-    pub fn invalidate_tag(&self, tag: u64) -> usize {
-        self.sweep(|found| self.shared.has_tag(found, tag))
+    /// Makes every entry with this tag void, whatever their number, in a few steps: from now on none of them is found.
+    /// The memory comes back, and the listener is told, when one is met: by a look-up, by the hand that makes room, or by
+    /// the inserts that follow, each of which looks at a few more entries. Until then they count in
+    /// [`len`](Self::len) and [`weight`](Self::weight).
+    ///
+    /// The cache remembers a thousand invalidated tags; once in so many, an invalidation looks at all entries.
+    pub fn invalidate_tag(&self, tag: u64) {
+        self.shared.store.invalidate_tag(tag);
+    }
+
+    /// Takes out every entry with this tag at once, and says how many that were. One look at each entry of the cache;
+    /// [`invalidate_tag`](Self::invalidate_tag) needs none.
+    pub fn remove_tag(&self, tag: u64) -> usize {
+        let has_tag = |found: &Found<'_, K, V>| {
+            self.shared.store.index.extra(found).is_some_and(|extra| extra.tags.contains(&tag))
+        };
+        self.sweep(has_tag)
     }
 
     /// Takes out every entry, and says how many that were.
@@ -491,10 +522,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
 
     /// Calls `visit` with every live entry, in no order. Entries that come meanwhile may be missed.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
-        let now = now();
-        for found in self.walk().filter(|found| !self.shared.is_expired(found, Some(now))) {
-            visit(found.key(), found.value());
-        }
+        self.iter().for_each(|entry| visit(entry.key(), &entry));
     }
 
     /// Changes the capacity; downwards it evicts until what is left fits.
@@ -503,82 +531,17 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         self.shared.store.shrink();
     }
 
-    /// The value, from the cache or from `load`; one load at a time for a key, the others wait for its result. If
-    /// the loader panics, the next waiter loads.
-    ///
-    /// # Errors
-    /// The loader's, to everyone who waited for it.
-    pub fn get_or_insert_with<E: Clone + Send + Sync + 'static>(
-        &self,
-        key: K,
-        load: impl FnOnce(&K) -> Result<V, E>,
-    ) -> Result<V, E>
-    where
-        V: Clone,
-    {
-        if let Some(value) = self.get(&key) {
-            return Ok(value);
-        }
-        let hash = self.shared.store.hasher.hash_one(&key);
-        self.shared.flights.run(hash, || self.get(&key), || load(&key)).inspect(|value| {
-            // An entry too heavy for the cache is still the caller's value.
-            let _ = self.insert(key, value.clone());
-        })
-    }
-
-    /// [`get_or_insert_with`](Self::get_or_insert_with) for a future. If the one who loads is cancelled, the next
-    /// waiter loads. Runs on any runtime.
-    ///
-    /// # Errors
-    /// The loader's, to everyone who waited for it.
-    pub async fn get_or_fetch<E, F>(&self, key: K, fetch: impl FnOnce(&K) -> F) -> Result<V, E>
-    where
-        V: Clone,
-        E: Clone + Send + Sync + 'static,
-        F: Future<Output = Result<V, E>>,
-    {
-        if let Some(value) = self.get(&key) {
-            return Ok(value);
-        }
-        let hash = self.shared.store.hasher.hash_one(&key);
-        let value = self.shared.flights.run_async(hash, || self.get(&key), || fetch(&key)).await?;
-        let _ = self.insert(key, value.clone());
-        Ok(value)
-    }
-
-    /// Every entry, once.
-    fn walk(&self) -> impl Iterator<Item = Found<'_, K, V>> {
-        let index = &self.shared.store.index;
-        let (mut place, mut word, mut buckets) = (0, 0, index.buckets());
-        std::iter::from_fn(move || {
-            loop {
-                if word == WORDS {
-                    // A table that has grown meanwhile has the same order.
-                    let now = index.buckets();
-                    place = (place + 1) * (now / buckets);
-                    (word, buckets) = (0, now);
-                }
-                if place >= buckets {
-                    return None;
-                }
-                word += 1;
-                if let Some(found) = index.entry_at(place, word - 1) {
-                    return Some(found);
-                }
-            }
-        })
-    }
-
     fn sweep(&self, goes: impl Fn(&Found<'_, K, V>) -> bool) -> usize {
         let store = &self.shared.store;
         let own = store.stripes.own();
         let mut gone = 0;
-        for found in self.walk() {
+        for found in store.index.walk() {
             if goes(&found) && store.remove_found(own, &found, RemovalCause::Explicit) {
                 gone += 1;
+                drop(found);
+                store.settle_removal(own);
             }
         }
-        store.settle_removal(own);
         gone
     }
 }
@@ -597,8 +560,8 @@ impl<K: Hash + Eq, V> Shared<K, V> {
     #[inline]
     fn live<'s>(&'s self, found: Option<Found<'s, K, V>>, at: Option<Timestamp>) -> Option<Found<'s, K, V>> {
         let found = found?;
-        if self.is_expired(&found, at) {
-            self.store.remove_found(self.store.stripes.own(), &found, RemovalCause::Expired);
+        if let Some(fault) = self.store.fault(&found, at) {
+            self.store.remove_found(self.store.stripes.own(), &found, fault);
             return None;
         }
         Some(found)
@@ -614,10 +577,11 @@ impl<K: Hash + Eq, V> Shared<K, V> {
         if !is_timed && options.tags.is_empty() {
             return Terms { weight, deadline: None, extra: None };
         }
-        let now = if is_timed { at.unwrap_or_else(now) } else { Timestamp::ZERO };
+        let now = if is_timed { self.store.now(at) } else { Timestamp::ZERO };
         let after = |time: Option<Duration>| time.map(|time| now.saturating_add(time));
         let (end, idle_end) = (after(lifetime), after(idle));
-        let extra = Extra::new(options.tags.into(), idle, end, after(options.refresh_after));
+        let born = self.store.tags.epoch();
+        let extra = Extra::new(options.tags.into(), born, idle, end, after(options.refresh_after));
         Terms {
             weight,
             deadline: end.into_iter().chain(idle_end).min(),
@@ -636,33 +600,12 @@ impl<K: Hash + Eq, V> Shared<K, V> {
 }
 
 impl<K, V> Shared<K, V> {
-    #[inline]
-    fn is_expired(&self, found: &Found<'_, K, V>, at: Option<Timestamp>) -> bool {
-        let kind = found.slot.kind.load(Ordering::Relaxed);
-        kind & kind::DEADLINE != 0
-            && self
-                .store
-                .deadline_of(found.handle, kind)
-                .is_some_and(|deadline| deadline <= at.unwrap_or_else(now))
-    }
-
-    #[allow(unsafe_code)]
-    fn extra<'f>(&'f self, found: &'f Found<'_, K, V>) -> Option<&'f Extra> {
-        let is_marked = found.slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0;
-        // SAFETY: an entry that was found stays occupied, and is marked.
-        is_marked.then(|| unsafe { self.store.index.slab.extra(found.handle) })
-    }
-
-    fn has_tag(&self, found: &Found<'_, K, V>, tag: u64) -> bool {
-        self.extra(found).is_some_and(|extra| extra.tags.contains(&tag))
-    }
-
     /// A hit on an entry with an idle time puts its end off.
     fn touch(&self, found: &Found<'_, K, V>, at: Option<Timestamp>) {
-        if let Some(extra) = self.extra(found)
+        if let Some(extra) = self.store.index.extra(found)
             && let Some(idle) = extra.idle
         {
-            let idle_end = at.unwrap_or_else(now).saturating_add(idle);
+            let idle_end = self.store.now(at).saturating_add(idle);
             let deadline = extra.end.map_or(idle_end, |end| end.min(idle_end));
             let word = self.store.index.slab.word(Word::Deadline, found.handle);
             word.store(deadline.as_nanos(), Ordering::Relaxed);

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// What few entries have.
 #[derive(Debug)]
 pub(crate) struct Extra {
     pub(crate) tags: Box<[u64]>,
+    /// The epoch of [`tags`](crate::tags) that it came in.
+    pub(crate) born: u64,
+    /// The last epoch in which it was looked at and not void.
+    pub(crate) looked_at: AtomicU64,
     /// How long it lives after each hit.
     pub(crate) idle: Option<Duration>,
     /// When it ends however often it is hit.
@@ -22,11 +26,20 @@ pub(crate) struct Extra {
 impl Extra {
     pub(crate) fn new(
         tags: Box<[u64]>,
+        born: u64,
         idle: Option<Duration>,
         end: Option<Timestamp>,
         refresh_at: Option<Timestamp>,
     ) -> Self {
-        Self { tags, idle, end, refresh_at, refreshing: AtomicBool::new(false) }
+        Self {
+            tags,
+            born,
+            looked_at: AtomicU64::new(born),
+            idle,
+            end,
+            refresh_at,
+            refreshing: AtomicBool::new(false),
+        }
     }
 
     /// Whether it says anything that a deadline alone does not.

@@ -40,8 +40,9 @@
 use core::borrow::Borrow;
 use core::ptr;
 
+use crate::entry::Extra;
 use crate::hazard::{Announced, Hazard};
-use crate::memory::{Slab, Slot};
+use crate::memory::{Slab, Slot, kind};
 use crate::sync::{AtomicPtr, Ordering, after_write};
 use crate::table::{
     Bucket, CARRY, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS, handle_of,
@@ -89,6 +90,10 @@ impl<K, V> Found<'_, K, V> {
         unsafe { &(*self.pair).1 }
     }
 }
+
+/// The table is another, with so many buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Regrown(pub(crate) usize);
 
 /// What became of an insert.
 #[must_use]
@@ -282,6 +287,13 @@ impl<K, V> Index<K, V> {
         }
     }
 
+    /// What else is known of an entry that was found.
+    pub(crate) fn extra<'f>(&'f self, found: &'f Found<'_, K, V>) -> Option<&'f Extra> {
+        let is_marked = found.slot.kind.load(Ordering::Relaxed) & kind::EXTRA != 0;
+        // SAFETY: an entry that was found stays occupied, and is marked.
+        is_marked.then(|| unsafe { self.slab.extra(found.handle) })
+    }
+
     /// Swaps an entry that was found for one that the caller has written. False if it is not there any more.
     pub(crate) fn replace(&self, found: &Found<'_, K, V>, hash: Hash, handle: u32) -> bool {
         self.exchange(found, hash.word(handle))
@@ -333,44 +345,70 @@ impl<K, V> Index<K, V> {
         let slot = self.slab.slot(handle);
         hazard.announce(slot.address());
         let home = slot.home();
-        let table = self.table(&hazard);
-        for probe in (0..PROBES).filter(|&probe| !table.repeats(home, probe)) {
+        let mut probe = 0;
+        while probe < PROBES {
+            let table = self.table(&hazard);
+            if table.repeats(home, probe) {
+                probe += 1;
+                continue;
+            }
             let place = table.place(home, probe);
             if table.waits(place) {
                 self.hand_over(table, place, false);
+                continue;
             }
-            let bucket = table.bucket(place);
-            for (index, word) in bucket.iter().enumerate() {
-                // After the announcement, so the entry stays readable.
-                let word = word.load(Ordering::SeqCst) & !CARRY;
-                if word & (OCCUPIED | TENTATIVE | FROZEN) == OCCUPIED && handle_of(word) == handle {
-                    // SAFETY: announced, and in the index after that.
-                    let pair = unsafe { self.slab.pair(handle) };
-                    return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
+            // After the announcement, so the entry stays readable.
+            let words: [u64; WORDS] =
+                core::array::from_fn(|index| table.bucket(place)[index].load(Ordering::SeqCst));
+            let is_ours = |word: u64| word & OCCUPIED != 0 && handle_of(word) == handle;
+            if let Some(index) = words.iter().position(|&word| is_ours(word)) {
+                let word = words[index] & !CARRY;
+                if word & FROZEN != 0 {
+                    // The table has a successor by now.
+                    self.hand_over(table, place, true);
+                    continue;
                 }
+                if word & TENTATIVE != 0 {
+                    return None;
+                }
+                // SAFETY: announced, and in the index after that.
+                let pair = unsafe { self.slab.pair(handle) };
+                return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
             }
-            if bucket[0].load(Ordering::Relaxed) & CARRY == 0 {
+            if words[0] & CARRY == 0 {
                 return None;
             }
+            probe += 1;
         }
         None
     }
 
-    /// The entry of the key's first bucket that was hit least.
+    /// The entry of the key's first bucket that was hit least. None if there is none, or the table grows.
     pub(crate) fn coldest(&self, hash: Hash) -> Option<Found<'_, K, V>> {
-        let place = self.table(&Hazard::new()).place(hash.home, 0);
-        let entries = (0..WORDS).filter_map(|index| self.entry_at(place, index));
+        let (place, buckets) = {
+            let hazard = Hazard::new();
+            let table = self.table(&hazard);
+            (table.place(hash.home, 0), table.buckets())
+        };
+        let entries = (0..WORDS).filter_map(|index| self.entry_at(place, index, buckets).ok().flatten());
         entries.min_by_key(|found| found.slot.frequency.load(Ordering::Relaxed))
     }
 
-    /// The entry in a word, for a look at every entry: `place` below [`buckets`](Self::buckets), `index` below
-    /// [`WORDS`].
-    pub(crate) fn entry_at(&self, place: usize, index: usize) -> Option<Found<'_, K, V>> {
+    /// The entry in a word, for a look at every entry of a table with so many `buckets`.
+    ///
+    /// # Errors
+    /// The number of buckets if there are more by now.
+    pub(crate) fn entry_at(
+        &self,
+        place: usize,
+        index: usize,
+        buckets: usize,
+    ) -> Result<Option<Found<'_, K, V>>, Regrown> {
         let hazard = Hazard::new();
         loop {
             let table = self.table(&hazard);
-            if place >= table.buckets() {
-                return None;
+            if table.buckets() != buckets {
+                return Err(Regrown(table.buckets()));
             }
             if table.waits(place) {
                 self.hand_over(table, place, false);
@@ -382,7 +420,7 @@ impl<K, V> Index<K, V> {
                 continue;
             }
             if word & (OCCUPIED | TENTATIVE) != OCCUPIED {
-                return None;
+                return Ok(None);
             }
             let handle = handle_of(word);
             let slot = self.slab.slot(handle);
@@ -392,7 +430,7 @@ impl<K, V> Index<K, V> {
                 let pair = unsafe { self.slab.pair(handle) };
                 let home = slot.home();
                 let probe = (0..PROBES).find(|&probe| table.place(home, probe) == place).unwrap_or(0);
-                return Some(Found { handle, word, place, index, probe, slot, pair, hazard });
+                return Ok(Some(Found { handle, word, place, index, probe, slot, pair, hazard }));
             }
         }
     }

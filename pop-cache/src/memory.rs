@@ -115,6 +115,8 @@ pub(crate) mod kind {
     pub(crate) const DEADLINE: u8 = 4;
     /// It has a box of what few entries have, in the column of extras.
     pub(crate) const EXTRA: u8 = 8;
+    /// The box has tags.
+    pub(crate) const TAGGED: u8 = 16;
     /// Its weight is not 1: it is in the column of weights.
     pub(crate) const WEIGHTED: u8 = 32;
     /// The policy must leave it.
@@ -351,19 +353,7 @@ impl<K, V> Slab<K, V> {
         } else {
             self.chunk(handle)
         };
-        let column = &self.columns[which as usize][chunk];
-        let mut words = column.load(Ordering::Acquire);
-        if words.is_null() {
-            let new = Box::into_raw(zeroed_words(length)).cast::<AtomicU64>();
-            match column.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => words = new,
-                Err(other) => {
-                    // SAFETY: it came from this box just now and nobody else has it.
-                    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(new, length)) });
-                    words = other;
-                }
-            }
-        }
+        let words = lay_out(&self.columns[which as usize][chunk], length);
         // SAFETY: the chunk of words is as long as the chunk of slots, and lives as long as the slab.
         unsafe { &*words.add(place) }
     }
@@ -425,6 +415,123 @@ fn allocate<K, V>(length: usize) -> *mut Slot<K, V> {
 unsafe fn deallocate<K, V>(first: *mut Slot<K, V>, length: usize) {
     // SAFETY: by the caller's promise; a `Slot` does not drop its pair.
     drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(first, length)) });
+}
+
+/// The chunk of so many words that a pointer names, laid out if it is not yet.
+fn lay_out(chunk: &AtomicPtr<AtomicU64>, length: usize) -> *const AtomicU64 {
+    // Acquire pairs with the release that published it.
+    let words = chunk.load(Ordering::Acquire);
+    if !words.is_null() {
+        return words;
+    }
+    let new = Box::into_raw(zeroed_words(length)).cast::<AtomicU64>();
+    match chunk.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        Err(other) => {
+            // SAFETY: it came from this box just now and nobody else has it.
+            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(new, length)) });
+            other
+        }
+    }
+}
+
+/// Words by number, zero at first: a chunk of 64, one of 128, and so on, each laid out when it is first written to.
+pub(crate) struct Words {
+    chunks: [AtomicPtr<AtomicU64>; WORD_CHUNKS],
+}
+
+const WORD_CHUNKS: usize = if cfg!(loom) { 3 } else { 27 };
+/// Words of the first chunk, as a power of two.
+const WORDS_FIRST_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
+
+impl Words {
+    pub(crate) fn new() -> Self {
+        Self { chunks: core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())) }
+    }
+
+    /// The chunk of a word, its length, and the word's place in it.
+    fn place(number: usize) -> (usize, usize, usize) {
+        let position = number + (1 << WORDS_FIRST_BITS);
+        let level = position.ilog2();
+        ((level - WORDS_FIRST_BITS) as usize, 1 << level, position - (1 << level))
+    }
+
+    /// A word, if its chunk was ever written to.
+    pub(crate) fn get(&self, number: usize) -> Option<&AtomicU64> {
+        let (chunk, _, place) = Self::place(number);
+        let words = self.chunks[chunk].load(Ordering::Acquire);
+        // SAFETY: a chunk has as many words as `place` says, and lives as long as this does.
+        (!words.is_null()).then(|| unsafe { &*words.add(place) })
+    }
+
+    /// A word.
+    pub(crate) fn at(&self, number: usize) -> &AtomicU64 {
+        let (chunk, length, place) = Self::place(number);
+        let words = lay_out(&self.chunks[chunk], length);
+        // SAFETY: as in `get`.
+        unsafe { &*words.add(place) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        for (level, chunk) in self.chunks.iter().enumerate() {
+            let words = chunk.load(Ordering::Relaxed);
+            if !words.is_null() {
+                let length = 1 << (level as u32 + WORDS_FIRST_BITS);
+                // SAFETY: it came from a box of this length.
+                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(words, length)) });
+            }
+        }
+    }
+}
+
+/// Something that is laid out when it is first needed. Threads that need it first at the same time lay out one each, and
+/// one stays: unlike with a `OnceLock`, none waits for another.
+pub(crate) struct Once<T> {
+    pointer: AtomicPtr<T>,
+}
+
+// SAFETY: it owns a `T`, which it shares and drops on any thread.
+unsafe impl<T: Send + Sync> Send for Once<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self { pointer: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        // SAFETY: it came from a box and stays until this is dropped; acquire pairs with the release that put it here.
+        unsafe { self.pointer.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(crate) fn get_or_set(&self, new: impl FnOnce() -> Box<T>) -> &T {
+        if let Some(there) = self.get() {
+            return there;
+        }
+        let new = Box::into_raw(new());
+        let set = self.pointer.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire);
+        if let Err(other) = set {
+            // SAFETY: it came from this box just now and nobody else has it.
+            drop(unsafe { Box::from_raw(new) });
+            // SAFETY: as in `get`.
+            return unsafe { &*other };
+        }
+        // SAFETY: as in `get`.
+        unsafe { &*new }
+    }
+}
+
+impl<T> Drop for Once<T> {
+    fn drop(&mut self) {
+        let pointer = self.pointer.load(Ordering::Relaxed);
+        if !pointer.is_null() {
+            // SAFETY: it came from a box, and `&mut self` says that nobody else reads it.
+            drop(unsafe { Box::from_raw(pointer) });
+        }
+    }
 }
 
 /// A stack of slots, linked through them (Treiber, 1986).

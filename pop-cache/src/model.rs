@@ -1,9 +1,12 @@
 //! What the loom models see of the index: the protocol alone, with hashes and reclamation in the model's hand.
 #![allow(unsafe_code, missing_docs, missing_debug_implementations)]
 
+use crate::Timestamp;
+use crate::deadlines::Deadlines;
 use crate::hazard::Announced;
 use crate::index::{Index, Inserted};
 use crate::memory::{List, kind};
+use crate::room::Room;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::table::Hash;
 
@@ -26,9 +29,36 @@ impl Drop for Watched {
     }
 }
 
+/// A bound that threads reserve from and give back to.
+pub struct Bound(Room);
+
+impl Bound {
+    pub fn new(capacity: u64) -> Self {
+        Self(Room::new(capacity))
+    }
+
+    /// Reserves between `least` and `most`.
+    pub fn claim(&self, least: u64, most: u64) -> Option<u64> {
+        self.0.claim(least, most)
+    }
+
+    pub fn release(&self, amount: u64) {
+        self.0.release(amount);
+    }
+
+    pub fn resize(&self, capacity: u64) {
+        self.0.resize(capacity);
+    }
+
+    pub fn reserved(&self) -> u64 {
+        self.0.reserved()
+    }
+}
+
 /// The index, and what was taken out of it.
 pub struct Model {
     index: Index<u64, Watched>,
+    deadlines: Deadlines,
     limbo: List,
     /// Entries written and not dropped by [`reclaim`](Self::reclaim).
     alive: AtomicUsize,
@@ -38,7 +68,12 @@ impl Model {
     /// An index of one bucket, of two words.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { index: Index::new(1), limbo: List::new(), alive: AtomicUsize::new(0) }
+        Self {
+            index: Index::new(1),
+            deadlines: Deadlines::new(),
+            limbo: List::new(),
+            alive: AtomicUsize::new(0),
+        }
     }
 
     /// All keys have the same buckets, and the same tag if they are equal modulo 4.
@@ -47,6 +82,32 @@ impl Model {
     }
 
     pub fn insert(&self, key: u64, value: u64) {
+        self.put(key, value);
+    }
+
+    /// Inserts an entry with a deadline, as the store does.
+    pub fn insert_until(&self, key: u64, value: u64, deadline: u64) {
+        let handle = self.put(key, value);
+        self.deadlines.arm(handle, Timestamp::from_nanos(deadline));
+    }
+
+    /// Takes out what is over in one region that is due, as the store does. Entries' values are their deadlines.
+    pub fn expire(&self, now: u64) -> bool {
+        let Some(region) = self.deadlines.due(Timestamp::from_nanos(now)) else { return false };
+        let look = self.deadlines.look_at(region);
+        for handle in region.handles().take_while(|&handle| handle < self.index.slab.length()) {
+            let Some(found) = self.index.find_slot(handle) else { continue };
+            let deadline = found.value().read();
+            if deadline > now {
+                look.keep(handle, Timestamp::from_nanos(deadline));
+            } else if self.index.remove(&found) {
+                self.retire(handle);
+            }
+        }
+        true
+    }
+
+    fn put(&self, key: u64, value: u64) -> u32 {
         let handle = self.index.slab.bump().expect("a handle");
         let watched = Watched { cell: loom::cell::UnsafeCell::new(value) };
         let hash = Self::hash(key);
@@ -59,6 +120,7 @@ impl Model {
             Inserted::Replaced(old) => self.retire(old),
             Inserted::Overtaken | Inserted::Full => self.retire(handle),
         }
+        handle
     }
 
     pub fn get(&self, key: u64) -> Option<u64> {
@@ -120,12 +182,7 @@ impl Model {
 
     /// Entries in the index, and entries not dropped.
     pub fn counts(&self) -> (usize, usize) {
-        let mut entries = 0;
-        for place in 0..self.index.buckets() {
-            for word in 0..crate::table::WORDS {
-                entries += usize::from(self.index.entry_at(place, word).is_some());
-            }
-        }
+        let entries = self.index.walk().count();
         (entries, self.alive.load(Ordering::Relaxed))
     }
 }

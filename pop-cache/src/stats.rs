@@ -22,6 +22,12 @@ pub struct Stats {
     pub removed: u64,
     /// Entries that were handed back.
     pub refused: u64,
+    /// Loads of single flight that brought a value.
+    pub loads: u64,
+    /// Loads that brought an error.
+    pub loads_failed: u64,
+    /// How long all loads took together, in nanoseconds.
+    pub load_nanos: u64,
 }
 
 impl Stats {
@@ -35,6 +41,9 @@ impl Stats {
             expired: stripes.sum(Count::Expired),
             removed: stripes.sum(Count::Removed),
             refused: stripes.sum(Count::Refused),
+            loads: stripes.sum(Count::Loads),
+            loads_failed: stripes.sum(Count::LoadsFailed),
+            load_nanos: stripes.sum(Count::LoadNanos),
         }
     }
 

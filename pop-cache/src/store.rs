@@ -8,15 +8,18 @@
 
 use ahash::RandomState;
 
+use crate::deadlines::Deadlines;
 use crate::entry::Extra;
 use crate::hazard::Announced;
 use crate::index::{Found, Index, Inserted};
 use crate::memory::{List, Word, kind};
 use crate::policy::{By, Policy, Queues};
 use crate::room::Room;
+use crate::stats::Stats;
 use crate::stripe::{Count, Own, Stripe, Stripes, take, take_most};
 use crate::sync::Ordering;
 use crate::table::Hash;
+use crate::tags::Tags;
 use crate::{Timestamp, now};
 
 /// Entries that leave limbo together, at most: then the barrier's 5 µs are 20 ns for each.
@@ -51,6 +54,26 @@ pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 /// Told of every entry that goes.
 pub(crate) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
 
+/// What time it is.
+pub(crate) type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a store is made with.
+pub(crate) struct Settings<K, V> {
+    pub(crate) capacity: u64,
+    pub(crate) entries_max: Option<u64>,
+    /// Entries to lay memory out for.
+    pub(crate) expected: u32,
+    pub(crate) listener: Option<Listener<K, V>>,
+    pub(crate) clock: Option<Clock>,
+}
+
+impl<K, V> Settings<K, V> {
+    /// For a few entries, or as many as come.
+    pub(crate) fn unbounded() -> Self {
+        Self { capacity: u64::MAX, entries_max: None, expected: 1, listener: None, clock: None }
+    }
+}
+
 pub(crate) struct Store<K, V> {
     pub(crate) index: Index<K, V>,
     pub(crate) hasher: RandomState,
@@ -59,7 +82,10 @@ pub(crate) struct Store<K, V> {
     pub(crate) seats: Option<Room>,
     pub(crate) stripes: Stripes,
     pub(crate) policy: Policy,
+    pub(crate) tags: Tags,
+    pub(crate) deadlines: Deadlines,
     listener: Option<Listener<K, V>>,
+    clock: Option<Clock>,
 }
 
 /// What is known of an entry that is about to come in.
@@ -69,22 +95,37 @@ pub(crate) struct Terms {
     pub(crate) extra: Option<Box<Extra>>,
 }
 
+impl Terms {
+    /// Nothing but a weight.
+    pub(crate) fn plain(weight: u64) -> Self {
+        Self { weight, deadline: None, extra: None }
+    }
+}
+
 impl<K, V> Store<K, V> {
-    pub(crate) fn new(
-        capacity: u64,
-        entries_max: Option<u64>,
-        expected: u32,
-        listener: Option<Listener<K, V>>,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings<K, V>) -> Self {
         Self {
-            index: Index::new(expected),
+            index: Index::new(settings.expected),
             hasher: RandomState::new(),
-            weight: Room::new(capacity),
-            seats: entries_max.map(Room::new),
+            weight: Room::new(settings.capacity),
+            seats: settings.entries_max.map(Room::new),
             stripes: Stripes::new(),
             policy: Policy::new(),
-            listener,
+            tags: Tags::new(),
+            deadlines: Deadlines::new(),
+            listener: settings.listener,
+            clock: settings.clock,
         }
+    }
+
+    /// The time that a caller gave, or else by the clock.
+    pub(crate) fn now(&self, at: Option<Timestamp>) -> Timestamp {
+        at.unwrap_or_else(|| self.clock.as_ref().map_or_else(now, |clock| clock()))
+    }
+
+    /// How many entries there are.
+    pub(crate) fn entries(&self) -> u64 {
+        Stats::read(&self.stripes).entries()
     }
 
     pub(crate) fn hash<Q: std::hash::Hash + ?Sized>(&self, key: &Q) -> Hash {
@@ -213,12 +254,16 @@ impl<K, V> Store<K, V> {
         }
     }
 
+    /// What a slot weighs, roughly.
+    fn mean_weight(&self) -> u64 {
+        self.weight.reserved() / u64::from(self.index.slab.length()).max(1)
+    }
+
     /// How much may be on its way from eviction to reuse in one stripe.
     fn share(&self) -> u64 {
-        let slots = u64::from(self.index.slab.length()).max(1);
-        let mean_weight = self.weight.reserved() / slots + 1;
+        let mean_weight = self.mean_weight() + 1;
         let stripes = self.stripes.len() as u64;
-        (self.weight.capacity() / HEADROOM / stripes).min(BATCH * mean_weight)
+        (self.weight.capacity() / HEADROOM / stripes).min(BATCH.saturating_mul(mean_weight))
     }
 
     /// Takes an entry's room from what the stripe has.
@@ -275,7 +320,7 @@ impl<K, V> Store<K, V> {
 
     /// Makes room for an entry and takes it. False if it can't be had: then all that could go is gone, and what is
     /// left is held by readers or by other inserts.
-    pub(crate) fn reserve(&self, own: Own<'_>, weight: u64) -> bool {
+    pub(crate) fn reserve(&self, own: Own<'_>, weight: u64, at: Option<Timestamp>) -> bool {
         let stripe = own.stripe;
         if self.take_room(stripe, weight) {
             return true;
@@ -288,7 +333,9 @@ impl<K, V> Store<K, V> {
                 || self.claim(stripe, weight, share)
                 || self.collect(stripe)
                 || self.borrow(stripe)
-                || self.evict_slice(own, weight, &mut evictable);
+                || self.expire(own, at)
+                || self.sweep(own)
+                || self.evict_slice(own, weight, &mut evictable, at);
             if self.take_room(stripe, weight) {
                 return true;
             }
@@ -299,13 +346,14 @@ impl<K, V> Store<K, V> {
     }
 
     /// Evicts until there is enough on its way, but at most a slice. False if nothing could go.
-    fn evict_slice(&self, own: Own<'_>, weight: u64, evictable: &mut u64) -> bool {
+    fn evict_slice(&self, own: Own<'_>, weight: u64, evictable: &mut u64, at: Option<Timestamp>) -> bool {
         let mut any = false;
         for _ in 0..SLICE {
             if *evictable == 0 {
                 break;
             }
-            let Some(evicted) = self.evict(own, self.index.slab.length() as usize * 2) else { break };
+            let patience = self.index.slab.length() as usize * 2;
+            let Some(evicted) = self.evict(own, patience, at) else { break };
             any = true;
             *evictable = evictable.saturating_sub(evicted);
             if own.stripe.pipeline() >= weight {
@@ -316,15 +364,20 @@ impl<K, V> Store<K, V> {
     }
 
     /// After an insert: keeps the stripe's circle full, in a few steps.
-    pub(crate) fn refill(&self, own: Own<'_>) {
+    pub(crate) fn refill(&self, own: Own<'_>, at: Option<Timestamp>) {
         let stripe = own.stripe;
         let share = self.share();
         let excess = self.weight.excess();
+        // Where entries are heavier than what may be on its way, one of them is too much to give ahead of the need.
+        let is_fine = self.mean_weight() <= share;
         for _ in 0..AHEAD {
+            if !is_fine && excess == 0 {
+                break;
+            }
             if (self.weight.spare() > share || stripe.pipeline() >= share) && excess == 0 {
                 break;
             }
-            if self.evict(own, 0).is_none() {
+            if self.evict(own, 0, at).is_none() {
                 break;
             }
         }
@@ -332,8 +385,10 @@ impl<K, V> Store<K, V> {
             && seats.spare() == 0
             && stripe.pipeline() < share
         {
-            let _evicted = self.evict(own, 0);
+            let _evicted = self.evict(own, 0, at);
         }
+        self.expire(own, at);
+        self.sweep(own);
         self.settle(own, share);
     }
 
@@ -365,22 +420,22 @@ impl<K, V> Store<K, V> {
 
     /// Evicts one entry, and says what it weighed; the policy's choice, or if that has none any of the next `patience`
     /// slots.
-    fn evict(&self, own: Own<'_>, patience: usize) -> Option<u64> {
+    fn evict(&self, own: Own<'_>, patience: usize, at: Option<Timestamp>) -> Option<u64> {
         let hazard = crate::hazard::Hazard::new();
         let slab = &self.index.slab;
         let is_expired =
-            |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= now());
+            |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= self.now(at));
         for _ in 0..TRIES {
             let queues = &self.index.table(&hazard).queues;
             let Some((handle, by)) = self.policy.victim(slab, queues, is_expired) else { continue };
-            if let Some(weight) = self.evict_slot(own, handle, Some((queues, by))) {
+            if let Some(weight) = self.evict_slot(own, handle, Some((queues, by)), at) {
                 return Some(weight);
             }
         }
         for _ in 0..patience {
             let queues = &self.index.table(&hazard).queues;
             if let Some(handle) = self.policy.any_victim(slab, queues)
-                && let Some(weight) = self.evict_slot(own, handle, None)
+                && let Some(weight) = self.evict_slot(own, handle, None, at)
             {
                 return Some(weight);
             }
@@ -389,23 +444,29 @@ impl<K, V> Store<K, V> {
     }
 
     /// Evicts the entry of a slot, if it is in the index.
-    fn evict_slot(&self, own: Own<'_>, handle: u32, by: Option<(&Queues, By)>) -> Option<u64> {
+    fn evict_slot(
+        &self,
+        own: Own<'_>,
+        handle: u32,
+        by: Option<(&Queues, By)>,
+        at: Option<Timestamp>,
+    ) -> Option<u64> {
         let found = self.index.find_slot(handle)?;
         let marks = found.slot.kind.load(Ordering::Relaxed);
         if marks & kind::PINNED != 0 {
             return None;
         }
         let (home, frequency) = (found.slot.home(), found.slot.frequency.load(Ordering::Relaxed));
-        let is_expired = self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= now());
+        let fault = self.fault(&found, at);
         let weight = self.weight_of(handle);
         if !self.index.remove(&found) {
             return None;
         }
-        if let (Some((queues, by)), false) = (by, is_expired) {
+        if let (Some((queues, by)), None) = (by, fault) {
             self.policy.evicted(queues, home, frequency, by);
         }
         drop(found);
-        self.retire(own, handle, if is_expired { RemovalCause::Expired } else { RemovalCause::Size });
+        self.retire(own, handle, fault.unwrap_or(RemovalCause::Size));
         Some(weight)
     }
 
@@ -418,7 +479,7 @@ impl<K, V> Store<K, V> {
                 return;
             }
             let mut evictable = u64::MAX;
-            if !self.evict_slice(own, self.weight.excess().max(1), &mut evictable) {
+            if !self.evict_slice(own, self.weight.excess().max(1), &mut evictable, None) {
                 return;
             }
         }
@@ -487,7 +548,7 @@ impl<K: Eq, V> Store<K, V> {
         terms: Terms,
         seen: Option<&Found<'_, K, V>>,
     ) -> Put<K, V> {
-        let weight = terms.weight;
+        let (weight, deadline) = (terms.weight, terms.deadline);
         let handle = match self.write(own.stripe, hash, key, value, terms) {
             Ok(handle) => handle,
             Err((key, value)) => return Put::Back(key, value),
@@ -504,6 +565,7 @@ impl<K: Eq, V> Store<K, V> {
         let Some(done) = done else { return Put::Changed };
         std::mem::forget(leaving);
         own.count(Count::Inserts, 1);
+        self.arm(handle, deadline);
         match done {
             Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
@@ -531,7 +593,7 @@ impl<K: Eq, V> Store<K, V> {
         value: V,
         terms: Terms,
     ) -> Result<(), (K, V)> {
-        let weight = terms.weight;
+        let (weight, deadline) = (terms.weight, terms.deadline);
         let handle = self.write(own.stripe, hash, key, value, terms)?;
         own.count(Count::WeightIn, weight);
         // A key whose comparison panics goes as it came.
@@ -544,6 +606,7 @@ impl<K: Eq, V> Store<K, V> {
         };
         std::mem::forget(leaving);
         own.count(Count::Inserts, 1);
+        self.arm(handle, deadline);
         match inserted {
             Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
@@ -576,8 +639,8 @@ impl<K: Eq, V> Store<K, V> {
         // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
         unsafe {
             if let Some(extra) = terms.extra {
+                marks |= if extra.tags.is_empty() { kind::EXTRA } else { kind::EXTRA | kind::TAGGED };
                 slab.set_extra(handle, extra);
-                marks |= kind::EXTRA;
             }
             slab.write(handle, hash.home, key, value);
         }

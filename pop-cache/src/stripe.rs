@@ -22,9 +22,13 @@ pub(crate) enum Count {
     WeightIn,
     /// Weight that left it.
     WeightOut,
+    Loads,
+    LoadsFailed,
+    /// Time that all loads took.
+    LoadNanos,
 }
 
-pub(crate) const COUNTS: usize = 10;
+pub(crate) const COUNTS: usize = 13;
 
 #[repr(align(128))]
 pub(crate) struct Stripe {

@@ -50,7 +50,7 @@ impl Shared {
         match mode {
             PurgeMode::Remove => {
                 self.epochs.sweep();
-                self.store.invalidate_tag(self.tag(tag))
+                self.store.remove_tag(self.tag(tag))
             }
             PurgeMode::MarkStale => self.mark(|_, stored| stored.tags.iter().any(|own| **own == *tag)),
         }
@@ -61,7 +61,7 @@ impl Shared {
         match mode {
             PurgeMode::Remove => {
                 self.epochs.sweep();
-                self.store.invalidate_tag(self.host_tag(host))
+                self.store.remove_tag(self.host_tag(host))
             }
             PurgeMode::MarkStale => self.mark(|key, _| key.host().eq_ignore_ascii_case(host)),
         }
