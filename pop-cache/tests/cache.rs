@@ -35,6 +35,16 @@ fn one_entry_may_take_the_whole_capacity_and_a_heavier_one_comes_back() {
 }
 
 #[test]
+fn an_entry_as_large_as_the_capacity_stays_until_another_comes() {
+    let cache = Cache::builder(1 << 20).weigher(|_: &u32, value: &u64| *value).build();
+    (0..100).for_each(|key| cache.insert(key, 1000).unwrap());
+    for key in 100..110 {
+        cache.insert(key, 1 << 20).unwrap();
+        assert_eq!((cache.len(), cache.weight(), cache.get(&key)), (1, 1 << 20, Some(1 << 20)));
+    }
+}
+
+#[test]
 fn expired_entries_are_never_returned_and_go_first() {
     let cache = Cache::builder(2).build();
     let short = EntryOptions::new().time_to_live(Duration::from_secs(5));
@@ -52,8 +62,8 @@ fn invalidation_takes_what_was_asked_and_nothing_else() {
         let options = EntryOptions::new().tag(key % 3).tag(1000 + key % 5);
         cache.insert_entry(key, key, options).unwrap();
     }
-    assert_eq!(cache.invalidate_tag(1), 33);
-    assert_eq!(cache.invalidate_tag(1), 0);
+    assert_eq!(cache.remove_tag(1), 33);
+    assert_eq!(cache.remove_tag(1), 0);
     assert_eq!(cache.invalidate_if(|key, _| key % 2 == 0), 34);
     assert_eq!(cache.remove(&3), Some(3));
     assert_eq!(cache.remove(&3), None);
@@ -221,4 +231,107 @@ fn public_types_are_send_and_sync() {
     fn check<T: Send + Sync>() {}
     check::<Cache<String, Vec<u8>>>();
     check::<pop_cache::Stats>();
+}
+
+#[test]
+fn weights_of_every_size_are_bounded() {
+    let cache = Cache::builder(u64::MAX).weigher(|_: &u32, value: &u64| *value).build();
+    // Nothing weighs nothing.
+    cache.insert(1, 0).unwrap();
+    assert_eq!((cache.weight(), cache.get(&1)), (1, Some(0)));
+    let refused = cache.insert(2, u64::MAX).unwrap_err();
+    assert_eq!((refused.weight, refused.value), (u64::MAX, u64::MAX));
+    assert!(refused.capacity < u64::MAX, "{refused}");
+    cache.insert(3, cache.capacity()).unwrap();
+    assert_eq!((cache.len(), cache.weight()), (1, cache.capacity()));
+    cache.resize(5);
+    assert_eq!((cache.len(), cache.weight()), (0, 0));
+    cache.resize(0);
+    assert_eq!(cache.insert(4, 1).unwrap_err().capacity, 0);
+}
+
+#[test]
+fn two_bounds_hold_together() {
+    let cache = Cache::builder(100).entries_max(5).weigher(|_: &u32, value: &u64| *value).build();
+    for key in 0..1000 {
+        cache.insert(key, u64::from(key % 40)).unwrap();
+        assert!(cache.len() <= 5 && cache.weight() <= 100);
+        assert!(cache.contains_key(&key));
+    }
+}
+
+/// A user's hash that tells no keys apart: few fit, and none is mistaken for another.
+#[test]
+fn keys_with_one_hash_are_told_apart() {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Same(u32);
+    impl std::hash::Hash for Same {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+    let cache = Cache::builder(1000).build();
+    for key in 0..2000 {
+        cache.insert(Same(key), key).unwrap();
+        assert_eq!(cache.get(&Same(key)), Some(key));
+        assert!(cache.iter().all(|entry| entry.key().0 == *entry));
+    }
+    assert!(cache.len() > 50);
+    assert_eq!(cache.get_or_insert_with(Same(9999), |_| Ok::<_, ()>(1)), Ok(1));
+}
+
+#[test]
+fn errors_are_remembered_for_as_long_as_asked() {
+    let time = Arc::new(AtomicUsize::new(0));
+    let clock = Arc::clone(&time);
+    let cache: Cache<u32, u32> = Cache::builder(10)
+        .clock(move || at(clock.load(Ordering::Relaxed) as u64))
+        .error_time_to_live(Duration::from_secs(5))
+        .build();
+    let loads = AtomicUsize::new(0);
+    let load = |key| {
+        cache.get_or_insert_with(key, |_| {
+            loads.fetch_add(1, Ordering::Relaxed);
+            Err::<u32, &str>("away")
+        })
+    };
+    assert_eq!((load(1), load(1), loads.load(Ordering::Relaxed)), (Err("away"), Err("away"), 1));
+    // Whose errors are of another type loads for itself; a value is a value.
+    assert_eq!(cache.get_or_insert_with(1, |_| Err::<u32, u8>(3)), Err(3));
+    time.store(5, Ordering::Relaxed);
+    assert_eq!((load(1), loads.load(Ordering::Relaxed)), (Err("away"), 2));
+    assert!(cache.forget_error(&1) && !cache.forget_error(&1));
+    assert_eq!((load(1), loads.load(Ordering::Relaxed)), (Err("away"), 3));
+    cache.insert(1, 7).unwrap();
+    assert_eq!((load(1), loads.load(Ordering::Relaxed)), (Ok(7), 3));
+    // More errors than are remembered: the first ones are, and all are reported.
+    assert!((100..5000).all(|key| load(key) == Err("away")));
+    let before = loads.load(Ordering::Relaxed);
+    assert!((100..5000).all(|key| load(key) == Err("away")));
+    let again = loads.load(Ordering::Relaxed) - before;
+    assert!((4900 - 1024..4900).contains(&again), "{again}");
+    time.store(10, Ordering::Relaxed);
+    assert_eq!(cache.get_or_insert_with(100, |_| Ok::<_, &str>(4)), Ok(4));
+    let stats = cache.stats();
+    assert_eq!((stats.loads, stats.loads_failed as usize), (1, loads.load(Ordering::Relaxed) + 1));
+}
+
+/// Whoever comes after a load finds its value, so that one load is all there ever is.
+#[test]
+fn a_herd_over_many_keys_loads_each_once() {
+    let cache: Cache<u64, u64> = Cache::builder(10_000).build();
+    let loads = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for key in 0..5000 {
+                    let load = |key: &u64| {
+                        loads.fetch_add(1, Ordering::Relaxed);
+                        Ok::<_, ()>(key * 2)
+                    };
+                    assert_eq!(cache.get_or_insert_with(key, load), Ok(key * 2));
+                }
+            });
+        }
+    });
+    assert_eq!(loads.load(Ordering::Relaxed), 5000);
+    assert_eq!(cache.stats().inserts, 5000);
 }

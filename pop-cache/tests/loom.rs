@@ -5,7 +5,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use pop_cache::model::Model;
+use pop_cache::model::{Bound, Model};
 
 /// Runs two threads over one model, at most two preemptions deep, and looks at what is left.
 fn model(prepare: fn(&Model), first: fn(&Model), second: fn(&Model), check: fn(&Model)) {
@@ -162,4 +162,87 @@ fn a_removal_is_not_undone_by_a_late_hand_over() {
             assert_eq!(model.counts().0, 0);
         },
     );
+}
+
+#[test]
+fn what_expires_is_found_whenever_it_came() {
+    model(
+        |model| model.insert_until(1, 20, 20),
+        |model| model.insert_until(2, 10, 10),
+        |model| {
+            model.expire(10);
+        },
+        |model| {
+            while model.expire(10) {}
+            assert_eq!((model.get(2), model.get(1)), (None, Some(20)));
+            while model.expire(20) {}
+            assert_eq!(model.get(1), None);
+        },
+    );
+}
+
+#[test]
+fn two_that_expire_take_an_entry_out_once() {
+    let expire = |model: &Model| {
+        model.expire(10);
+    };
+    model(
+        |model| model.insert_until(1, 10, 10),
+        expire,
+        expire,
+        |model| {
+            model.reclaim();
+            assert_eq!(model.counts(), (0, 0));
+        },
+    );
+}
+
+#[test]
+fn a_replaced_entry_leaves_its_successor_its_own_time() {
+    model(
+        |model| model.insert_until(1, 10, 10),
+        |model| model.insert_until(1, 20, 20),
+        |model| {
+            model.expire(10);
+        },
+        |model| {
+            while model.expire(10) {}
+            assert_eq!(model.get(1), Some(20));
+            while model.expire(20) {}
+            assert_eq!(model.get(1), None);
+        },
+    );
+}
+
+#[test]
+fn reservations_never_pass_the_bound() {
+    loom::model(|| {
+        let bound = Arc::new(Bound::new(3));
+        let other = Arc::clone(&bound);
+        let thread = thread::spawn(move || {
+            let got = other.claim(1, 2).unwrap_or(0);
+            assert!(other.reserved() <= 3);
+            other.release(got);
+            got
+        });
+        let got = bound.claim(2, 3);
+        assert!(bound.reserved() <= 3);
+        let given_back = thread.join().unwrap();
+        // Whoever was refused had met what the other held.
+        assert!(got.is_some() || given_back == 2);
+        assert_eq!(bound.reserved(), got.unwrap_or(0));
+    });
+}
+
+#[test]
+fn a_smaller_bound_holds_for_whoever_claims_after_it() {
+    loom::model(|| {
+        let bound = Arc::new(Bound::new(4));
+        let other = Arc::clone(&bound);
+        let thread = thread::spawn(move || other.resize(1));
+        let first = bound.claim(2, 2);
+        thread.join().unwrap();
+        assert_eq!(bound.claim(2, 2), None);
+        assert_eq!(bound.reserved(), first.unwrap_or(0));
+    });
 }
