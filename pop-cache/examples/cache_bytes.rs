@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     cache.insert_entry("/shop/1".into(), vec![0; 3000], shop.clone())?;
     cache.insert_entry("/shop/2".into(), vec![0; 3000], shop)?;
     cache.insert("/about".into(), vec![0; 3000])?;
-    println!("purged {} of the shop", cache.invalidate_tag(tag("shop")));
+    println!("purged {} of the shop", cache.remove_tag(tag("shop")));
 
     // One entry may take the whole capacity; a heavier one is handed back.
     cache.insert("/film".into(), vec![0; 9_995])?;
