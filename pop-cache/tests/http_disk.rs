@@ -70,11 +70,13 @@ async fn get(edge: &Edge, path: &str, language: &str) -> (String, String) {
     (status, String::from_utf8(read(answer).await.expect("whole")).expect("text"))
 }
 
-/// Waits until the disk has as many records as that.
+/// Waits until the disk has as many records as that, and nobody is at work on them any more.
 async fn written(folder: &Folder, count: usize) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         let files = folder.records();
-        if files.len() == count && files.iter().all(|file| file.extension().is_some_and(|e| e == "record")) {
+        let is_whole = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "record");
+        let at_work = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        if at_work == 0 && files.len() == count && files.iter().all(is_whole) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
