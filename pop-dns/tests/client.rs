@@ -78,6 +78,24 @@ async fn nothing_of_a_query_can_be_guessed_from_another() {
     assert!(distinct(seen.iter().map(|(_, name)| name).collect::<std::collections::HashSet<_>>().len()));
 }
 
+/// RFC 5452 §9.2: the source port is drawn for each query, and is none that a server would take for a loop.
+#[tokio::test]
+async fn every_query_has_a_port_of_its_own() {
+    let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (client, place) = (quick(), server.local_addr().unwrap());
+    let mut ports = std::collections::HashSet::new();
+    for _ in 0..64 {
+        let (client, mut query) = (client.clone(), [0; 512]);
+        let asked = tokio::spawn(async move { client.query(place, &request()).await.map(drop) });
+        let (octets, peer) = server.recv_from(&mut query).await.unwrap();
+        server.send_to(&address(&query[..octets], 60, "192.0.2.1"), peer).await.unwrap();
+        asked.await.unwrap().unwrap();
+        assert!(peer.port() > 1023, "{peer}");
+        ports.insert(peer.port());
+    }
+    assert!(ports.len() > 50, "{} ports for 64 queries", ports.len());
+}
+
 /// Lies come first, each a way to be wrong; the truth comes later and is what is taken.
 #[tokio::test]
 async fn lies_are_ignored_while_the_truth_is_awaited() {

@@ -199,6 +199,31 @@ async fn negative_answers_are_kept_as_long_as_the_soa_says() {
 }
 
 #[tokio::test]
+async fn lifetimes_stay_within_their_bounds() {
+    let upstream = Upstream::start(|query, _, _| {
+        now(match query[13].to_ascii_lowercase() {
+            b's' => address(query, 5, "192.0.2.1"),
+            b'l' => address(query, 1_000_000, "192.0.2.1"),
+            _ => answer(query, Rcode::NXDOMAIN, &[SOA]),
+        })
+    })
+    .await;
+    let bounded = builder(&upstream).ttl(30, 100).negative_ttl_max(40).build().unwrap();
+    for (name, lifetime) in [("short.example.org", 30), ("long.example.org", 100), ("none.example.org", 40)] {
+        let said = ask(&bounded, name).await;
+        assert!(said.records.iter().all(|(_, ttl)| *ttl == lifetime), "{name}: {said:?}");
+        let before = upstream.queries();
+        // Not so near to the end that it would be renewed.
+        later(Duration::from_secs(u64::from(lifetime) - 20)).await;
+        ask(&bounded, name).await;
+        assert_eq!(upstream.queries(), before, "{name}");
+        later(Duration::from_secs(20)).await;
+        ask(&bounded, name).await;
+        assert_eq!(upstream.queries(), before + 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn stale_data_outlive_their_upstream() {
     let upstream = Upstream::start(|query, _, _| now(address(query, 60, "192.0.2.1"))).await;
     let forwarder = builder(&upstream).build().unwrap();
