@@ -103,8 +103,9 @@ impl core::fmt::Debug for Hierarchy<'_> {
     }
 }
 
-/// All or nothing over `levels` levels of one kind: asks all, charges all, and gives back what was charged if a
-/// race makes a later one refuse. Without dynamic calls, and without looking the key up again for each step.
+/// All or nothing over at most [`LEVELS_MAX`] levels of one kind: asks all, charges all, and gives back what was charged
+/// if a race makes a later one refuse. Without dynamic calls; a key is hashed once a level, and what was found when
+/// asking is charged by one swap.
 #[cfg(feature = "std")]
 pub(crate) fn check_keyed<'a, K: core::hash::Hash + ?Sized + 'a, R: core::borrow::Borrow<K>>(
     levels: usize,
@@ -112,24 +113,32 @@ pub(crate) fn check_keyed<'a, K: core::hash::Hash + ?Sized + 'a, R: core::borrow
     now: Timestamp,
     cost: u64,
 ) -> Verdict {
+    debug_assert!(levels <= LEVELS_MAX);
+    let (mut hashes, mut charges) = ([0; LEVELS_MAX], [const { None }; LEVELS_MAX]);
     let mut worst = None;
-    for index in 0..levels {
+    let mut least = u64::MAX;
+    for (index, (hash, charge)) in hashes.iter_mut().zip(&mut charges).enumerate().take(levels) {
         let (limiter, key) = level(index);
-        let decision = limiter.peek_at(key.borrow(), now, cost);
-        worst = longer(worst, index, decision);
+        *hash = limiter.hash(key.borrow());
+        let asked = limiter.ask(*hash, now, cost);
+        *charge = asked.charge;
+        match asked.decision {
+            Decision::Allowed { remaining } => least = least.min(remaining),
+            decision => worst = longer(worst, index, decision),
+        }
     }
     if let Some((level, decision)) = worst {
         return Verdict::Denied { level, decision };
     }
-    let mut least = u64::MAX;
-    for index in 0..levels {
-        let (limiter, key) = level(index);
-        match limiter.check_at(key.borrow(), now, cost) {
+    for (index, charge) in charges.iter().enumerate().take(levels) {
+        if charge.is_some_and(crate::keyed::Charge::take) {
+            continue;
+        }
+        match level(index).0.charge(hashes[index], now, cost) {
             Decision::Allowed { remaining } => least = least.min(remaining),
             decision => {
-                for charged in 0..index {
-                    let (limiter, key) = level(charged);
-                    limiter.refund_at(key.borrow(), now, now, cost);
+                for (charged, &hash) in hashes.iter().enumerate().take(index) {
+                    level(charged).0.refund(hash, now, now, cost);
                 }
                 return Verdict::Denied { level: index, decision };
             }

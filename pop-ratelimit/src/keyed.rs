@@ -106,6 +106,30 @@ struct Found<'a> {
     own: bool,
 }
 
+/// What a key would be told, and the swap that makes it so.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) decision: Decision,
+    /// `None` where it takes more than a swap, and where there is nothing to take.
+    pub(crate) charge: Option<Charge<'a>>,
+}
+
+/// A cost that one swap takes, as long as the key's word is what it was.
+#[derive(Clone, Copy)]
+pub(crate) struct Charge<'a> {
+    slot: &'a AtomicU64,
+    word: u64,
+    next: u64,
+}
+
+impl Charge<'_> {
+    /// Takes the cost; `false` if the word has changed, and nothing is taken.
+    #[inline]
+    pub(crate) fn take(self) -> bool {
+        swap(self.slot, self.word, self.next)
+    }
+}
+
 /// Where a key lives.
 struct Place<'a> {
     line: &'a Line,
@@ -182,12 +206,16 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Exact for whole tokens in buckets of up to 63; otherwise rounded down to a sixty-fourth of the burst (the next
     /// power of two), and at most 63 such quanta are outstanding. A key whose slot was taken meanwhile gets nothing.
     pub fn refund_at(&self, key: &K, now: Timestamp, charged: Timestamp, cost: u64) {
+        self.refund(self.hash(key), now, charged, cost);
+    }
+
+    pub(crate) fn refund(&self, hash: u64, now: Timestamp, charged: Timestamp, cost: u64) {
         let time = self.timeline.current();
         let virtual_now = time.at(now) & TAT_MASK;
         let elapsed = time.at(now).wrapping_sub(time.at(charged));
         let elapsed = if elapsed <= u64::MAX / 2 { elapsed } else { 0 };
         let due = time.units(cost).saturating_sub(elapsed);
-        let place = self.place(self.hash(key));
+        let place = self.place(hash);
         let horizon = time.horizon;
         loop {
             let found = find(&place, virtual_now, horizon);
@@ -218,6 +246,15 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// quota, a key with a slot of its own and without credit. `None` leaves the case to the general path.
     #[inline(always)]
     fn decide_common(&self, time: &VirtualTime, virtual_now: u64, hash: u64, cost: u64) -> Option<Decision> {
+        match self.ask_common(time, virtual_now, hash, cost)? {
+            Asked { charge: None, decision } => Some(decision),
+            Asked { charge: Some(charge), decision } => charge.take().then_some(decision),
+        }
+    }
+
+    /// The common case up to the swap that takes the cost.
+    #[inline(always)]
+    fn ask_common(&self, time: &VirtualTime, virtual_now: u64, hash: u64, cost: u64) -> Option<Asked<'_>> {
         let cost = time.cost(cost).filter(|&cost| cost > 0)?;
         let place = self.place(hash);
         // Most keys stand at the first place they would take, and the processor guesses that ahead of the load.
@@ -237,11 +274,26 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         }
         let after = ahead.max(0) as u64 + cost;
         if after > time.burst_units {
-            return Some(time.limited(after - time.burst_units));
+            return Some(Asked { decision: time.limited(after - time.burst_units), charge: None });
         }
         let next = place.tag | (virtual_now.wrapping_add(after) & TAT_MASK);
-        swap(slot, word, next)
-            .then(|| Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) })
+        let decision = Decision::Allowed { remaining: time.whole_tokens(time.burst_units - after) };
+        Some(Asked { decision, charge: Some(Charge { slot, word, next }) })
+    }
+
+    /// Asks for `cost` tokens without taking them; [`Charge::take`] takes them if nothing has changed since.
+    #[inline]
+    pub(crate) fn ask(&self, hash: u64, now: Timestamp, cost: u64) -> Asked<'_> {
+        let common = |time: &VirtualTime| self.ask_common(time, time.at(now), hash, cost);
+        self.timeline.unchanged().and_then(common).unwrap_or_else(|| {
+            let decision = self.decide_by(&self.timeline.current(), hash, now, cost, false);
+            Asked { decision, charge: None }
+        })
+    }
+
+    /// Takes `cost` tokens from the bucket of a key with this hash.
+    pub(crate) fn charge(&self, hash: u64, now: Timestamp, cost: u64) -> Decision {
+        self.decide(hash, now, cost, true)
     }
 
     #[inline(never)]
@@ -272,7 +324,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     }
 
     #[inline]
-    fn hash(&self, key: &K) -> u64 {
+    pub(crate) fn hash(&self, key: &K) -> u64 {
         self.hasher.hash_one(key)
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pop_ratelimit::{Decision, KeyedLimiter, PrefixTiers, Quota, Timestamp, TokenBucket};
+use pop_ratelimit::{
+    Decision, Hierarchy, KeyedLimiter, KeyedWindows, Level, PrefixTiers, Quota, Timestamp, TokenBucket,
+};
 use proptest::prelude::*;
 
 /// Nothing is rounded: time is counted in nanoseconds times tokens.
@@ -56,6 +58,24 @@ proptest! {
                 let earlier = now.saturating_sub(2 + now / (1 << 30));
                 prop_assert!(!probe.check(earlier, cost), "refused {cost} at {now}");
             }
+        }
+    }
+
+    /// Windows, which charge by what they saw when they asked, say what levels say that are looked up again.
+    #[test]
+    fn windows_agree_with_a_hierarchy(
+        quotas in prop::collection::vec(quotas(), 1..4),
+        steps in prop::collection::vec((0_u64..200_000_000, 0_u64..20), 1..200),
+    ) {
+        let windows = KeyedWindows::<str>::new(&quotas, 1 << 14);
+        let limiters: Vec<_> =
+            quotas.iter().map(|&quota| KeyedLimiter::<str>::new(quota, 1 << 12)).collect();
+        let levels: Vec<_> = limiters.iter().map(|limiter| (limiter, "alice")).collect();
+        let levels: Vec<&dyn Level> = levels.iter().map(|level| level as &dyn Level).collect();
+        let mut now = Timestamp::ZERO;
+        for (elapsed, cost) in steps {
+            now = now.saturating_add(Duration::from_nanos(elapsed));
+            prop_assert_eq!(windows.check_at("alice", now, cost), Hierarchy::new(&levels).check_at(now, cost));
         }
     }
 
