@@ -211,9 +211,13 @@ impl std::fmt::Display for TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-/// The body of an origin's response, which must not pause for too long.
+/// The body of an origin's response, which must not pause for too long. In a box: what is answered from the cache is
+/// not to be moved about with the room for it.
 #[derive(Debug)]
-pub(crate) struct OriginBody {
+pub(crate) struct OriginBody(Box<Arriving>);
+
+#[derive(Debug)]
+struct Arriving {
     body: Incoming,
     pause: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
@@ -221,7 +225,7 @@ pub(crate) struct OriginBody {
 
 impl OriginBody {
     pub(crate) fn new(body: Incoming, pause: Duration) -> Self {
-        Self { body, pause, alarm: None }
+        Self(Box::new(Arriving { body, pause, alarm: None }))
     }
 }
 
@@ -233,7 +237,7 @@ impl HttpBody for OriginBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
+        let this = &mut *self.0;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.alarm = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
@@ -244,11 +248,11 @@ impl HttpBody for OriginBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.body.size_hint()
     }
 }
 

@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
 #[cfg(feature = "cache")]
-use pop_cache::http::{CacheFuture, CacheStatus, FetchError};
+use pop_cache::http::{CacheBody, CacheFuture, CacheStatus, FetchError, LookUp};
 
 use super::plane::SiteService;
 use crate::body::{Body, OriginBody, RequestBody};
@@ -40,8 +40,7 @@ type OriginFuture = Pin<Box<dyn Future<Output = Result<Response<OriginBody>, Ori
 /// What is needed when the answer is there.
 struct Pending {
     tail: Tail,
-    /// There is none where the answer was at hand.
-    trail: Option<Trail>,
+    trail: Trail,
     shows_timing: bool,
 }
 
@@ -92,54 +91,81 @@ impl Future for Answering {
     }
 }
 
-/// Hands a request to its site. A trail is laid only where the request goes further than the cache.
-pub(super) fn answer(
+/// Hands a request to its site. What is at hand in the cache is answered without the request being moved; a trail is
+/// laid only where it goes further.
+pub(super) fn answer<B>(
     service: &SiteService,
+    request: Request<B>,
+    wrap: impl FnOnce(B) -> RequestBody,
+    tail: Tail,
+    client: IpAddr,
+    settings: &Settings,
+) -> Answering
+where
+    B: http_body::Body,
+{
+    let shows_timing = settings.server_timing;
+    match service {
+        #[cfg(feature = "cache")]
+        SiteService::Cached(service) => match service.look_up(&request) {
+            LookUp::Hit(response) => Answering::ready(hit(response, tail)),
+            LookUp::Miss(miss) => {
+                let (request, pending) = send_on(request.map(wrap), tail, client, shows_timing);
+                Answering { state: State::Cached(service.proceed(request, miss), Some(pending)) }
+            }
+        },
+        SiteService::Plain(service) => {
+            let (request, pending) = send_on(request.map(wrap), tail, client, shows_timing);
+            Answering { state: State::Origin(service.clone().call(request), Some(pending)) }
+        }
+    }
+}
+
+/// Lays the trail of a request that goes further than the cache.
+#[cold]
+fn send_on(
     mut request: Request<RequestBody>,
     mut tail: Tail,
     client: IpAddr,
-    settings: &Settings,
-) -> Answering {
-    let mut trail = None;
-    let mut lay = |request: &mut Request<RequestBody>| {
-        let laid = Trail::new(client, tail.connection.is_tls, tail.started);
-        if let Some(line) = &mut tail.line {
-            line.trail = Some(laid.clone());
-        }
-        request.extensions_mut().insert(laid.clone());
-        trail = Some(laid);
-    };
-    let shows_timing = settings.server_timing;
-    let state = match service {
-        #[cfg(feature = "cache")]
-        SiteService::Cached(service) => {
-            let future = service.call_with(request, lay);
-            State::Cached(future, Some(Pending { tail, trail, shows_timing }))
-        }
-        SiteService::Plain(service) => {
-            lay(&mut request);
-            let future = service.clone().call(request);
-            State::Origin(future, Some(Pending { tail, trail, shows_timing }))
-        }
-    };
-    Answering { state }
+    shows_timing: bool,
+) -> (Request<RequestBody>, Pending) {
+    let trail = Trail::new(client, tail.connection.is_tls, tail.started);
+    if let Some(line) = &mut tail.line {
+        line.trail = Some(trail.clone());
+    }
+    request.extensions_mut().insert(trail.clone());
+    (request, Pending { tail, trail, shows_timing })
+}
+
+/// An answer that was at hand.
+#[cfg(feature = "cache")]
+#[inline]
+fn hit(mut response: Response<CacheBody<OriginBody>>, mut tail: Tail) -> Response<Body> {
+    tail.source = source(&response.body().cache_status());
+    tail.status = response.status();
+    close_if_ambiguous(&tail, &mut response);
+    response.map(|body| Body::cached(body).with_tail(tail))
+}
+
+/// Where an answer of a cache came from.
+#[cfg(feature = "cache")]
+fn source(status: &CacheStatus) -> Source {
+    if status.is_hit() {
+        if status.ttl.is_some_and(|ttl| ttl < 0) { Source::Stale } else { Source::Hit }
+    } else if status.detail == Some("stale-if-error") {
+        Source::Stale
+    } else if is_passed(status) {
+        Source::Pass
+    } else {
+        Source::Miss
+    }
 }
 
 impl Pending {
     #[cfg(feature = "cache")]
-    fn cached(self, response: Response<pop_cache::http::CacheBody<OriginBody>>) -> Response<Body> {
-        let status = response.body().cache_status();
-        let source = if status.is_hit() {
-            if status.ttl.is_some_and(|ttl| ttl < 0) { Source::Stale } else { Source::Hit }
-        } else if status.detail == Some("stale-if-error") {
-            Source::Stale
-        } else if is_passed(status) {
-            Source::Pass
-        } else {
-            Source::Miss
-        };
-        let (head, body) = response.into_parts();
-        self.finish(source, Response::from_parts(head, Body::cached(body)))
+    fn cached(self, response: Response<CacheBody<OriginBody>>) -> Response<Body> {
+        let source = source(&response.body().cache_status());
+        self.finish(source, response.map(Body::cached))
     }
 
     fn finish(mut self, source: Source, mut response: Response<Body>) -> Response<Body> {
@@ -157,7 +183,7 @@ impl Pending {
 
     /// `Server-Timing`: how long the origin took, where it was asked.
     fn timing(&self) -> Option<HeaderValue> {
-        let origin = self.trail.as_ref()?.origin_first_byte()?;
+        let origin = self.trail.origin_first_byte()?;
         HeaderValue::try_from(format!("origin;dur={:.1}", origin.as_secs_f64() * 1e3)).ok()
     }
 
@@ -205,7 +231,7 @@ fn is_passed(status: &CacheStatus) -> bool {
 }
 
 /// RFC 9112 §6.1: a connection on which two readers may see different messages ends with this answer.
-fn close_if_ambiguous(tail: &Tail, response: &mut Response<Body>) {
+fn close_if_ambiguous<B>(tail: &Tail, response: &mut Response<B>) {
     if tail.connection.ambiguous.load(Ordering::Relaxed) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -30,12 +30,14 @@ pub(crate) struct Asked<'a> {
 pub(crate) fn plain<B>(stored: &Arc<Stored>, age: u64, ttl: u64, name: &str) -> Response<CacheBody<B>> {
     let body = match stored.body.complete() {
         Some(length) if length > 0 => {
-            CacheBody::stored(Arc::clone(&stored.body), ByteRange { first: 0, last: length - 1 })
+            CacheBody::stored(&stored.body, ByteRange { first: 0, last: length - 1 })
         }
         _ => CacheBody::empty(),
     };
-    let status = CacheStatus { ttl: Some(i64::try_from(ttl).unwrap_or(i64::MAX)), ..CacheStatus::default() };
-    response(stored.status, stored.hit_headers(age, ttl, name), body, status)
+    let mut response = Response::new(body.with_hit(i64::try_from(ttl).unwrap_or(i64::MAX)));
+    *response.status_mut() = stored.status;
+    *response.headers_mut() = stored.hit_headers(age, ttl, name);
+    response
 }
 
 /// The answer from a stored response: the client's conditions first, then its range.
@@ -81,7 +83,7 @@ pub(crate) fn from_stored<B>(
 
 fn body_of<B>(stored: &Stored, range: ByteRange) -> CacheBody<B> {
     match stored.body.slices() {
-        None => CacheBody::stored(Arc::clone(&stored.body), range),
+        None => CacheBody::stored(&stored.body, range),
         Some(slices) => CacheBody::sliced(&stored.body, slices, range),
     }
 }

@@ -26,9 +26,17 @@ pin_project! {
     pub struct CacheBody<B> {
         #[pin]
         kind: Kind<B>,
-        length: Option<u64>,
-        status: CacheStatus,
+        handled: Handled,
     }
+}
+
+/// How the request was handled, in little room: a body is moved several times before it is read.
+#[derive(Debug)]
+enum Handled {
+    /// A hit without more to say of it.
+    Hit { ttl: Option<i64> },
+    /// Everything else.
+    Otherwise(Box<CacheStatus>),
 }
 
 pin_project! {
@@ -36,10 +44,11 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Empty,
+        Block { data: Bytes },
         Stored { body: Arc<StoredBody>, position: u64, end: u64 },
-        Chunks { chunks: VecDeque<Bytes> },
+        Chunks { chunks: Box<VecDeque<Bytes>> },
         Sliced { reader: Box<SliceReader> },
-        Live { reader: Reader },
+        Live { live: Box<LiveBody> },
         Origin { #[pin] body: B },
     }
 }
@@ -47,31 +56,49 @@ pin_project! {
 impl<B> CacheBody<B> {
     /// How the cache handled the request: what `Cache-Status` says, for logs and metrics.
     #[must_use]
-    pub fn cache_status(&self) -> &CacheStatus {
-        &self.status
+    pub fn cache_status(&self) -> CacheStatus {
+        match &self.handled {
+            Handled::Hit { ttl } => CacheStatus { ttl: *ttl, ..CacheStatus::default() },
+            Handled::Otherwise(status) => CacheStatus::clone(status),
+        }
     }
 
     pub(crate) fn with_status(mut self, status: CacheStatus) -> Self {
-        self.status = status;
+        let ttl = status.ttl;
+        self.handled = if status == (CacheStatus { ttl, ..CacheStatus::default() }) {
+            Handled::Hit { ttl }
+        } else {
+            Handled::Otherwise(Box::new(status))
+        };
         self
     }
 
-    fn new(kind: Kind<B>, length: Option<u64>) -> Self {
-        Self { kind, length, status: CacheStatus::default() }
+    /// As after [`with_status`](Self::with_status) of a hit.
+    pub(crate) fn with_hit(mut self, ttl: i64) -> Self {
+        self.handled = Handled::Hit { ttl: Some(ttl) };
+        self
+    }
+
+    fn new(kind: Kind<B>) -> Self {
+        Self { kind, handled: Handled::Hit { ttl: None } }
     }
 
     pub(crate) fn empty() -> Self {
-        Self::new(Kind::Empty, Some(0))
+        Self::new(Kind::Empty)
     }
 
-    pub(crate) fn stored(body: Arc<StoredBody>, range: ByteRange) -> Self {
-        let kind = Kind::Stored { body, position: range.first, end: range.last + 1 };
-        Self::new(kind, Some(range.length()))
+    /// A range that is stored.
+    pub(crate) fn stored(body: &Arc<StoredBody>, range: ByteRange) -> Self {
+        let end = range.last + 1;
+        match body.read(range.first, end) {
+            // What lies in one block, as every small body does, needs nothing but that.
+            Some(data) if data.len() as u64 == range.length() => Self::new(Kind::Block { data }),
+            _ => Self::new(Kind::Stored { body: Arc::clone(body), position: range.first, end }),
+        }
     }
 
     pub(crate) fn chunks(chunks: VecDeque<Bytes>) -> Self {
-        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        Self::new(Kind::Chunks { chunks }, Some(length))
+        Self::new(Kind::Chunks { chunks: Box::new(chunks) })
     }
 
     /// A range of a sliced representation; it reads nothing before [`attach`](Self::attach) says where from.
@@ -84,15 +111,15 @@ impl<B> CacheBody<B> {
             source: None,
             pending: None,
         });
-        Self::new(Kind::Sliced { reader }, Some(range.length()))
+        Self::new(Kind::Sliced { reader })
     }
 
     pub(crate) fn live(reader: Reader, length: Option<u64>) -> Self {
-        Self::new(Kind::Live { reader }, length)
+        Self::new(Kind::Live { live: Box::new(LiveBody { reader, length }) })
     }
 
     pub(crate) fn origin(body: B) -> Self {
-        Self::new(Kind::Origin { body }, None)
+        Self::new(Kind::Origin { body })
     }
 
     /// The first slice that the body reads, if it reads slices.
@@ -136,10 +163,12 @@ where
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.project();
-        let frame = match this.kind.project() {
+        Poll::Ready(match self.project().kind.project() {
             KindProjection::Empty => None,
-            KindProjection::Chunks { chunks } => chunks.pop_front().map(|chunk| Ok(Frame::data(chunk))),
+            KindProjection::Block { data } => {
+                let data = core::mem::take(data);
+                (!data.is_empty()).then(|| Ok(Frame::data(data)))
+            }
             KindProjection::Stored { body, position, end } => match body.read(*position, *end) {
                 Some(chunk) if *position < *end => {
                     *position += chunk.len() as u64;
@@ -147,25 +176,23 @@ where
                 }
                 _ => None,
             },
+            KindProjection::Chunks { chunks } => chunks.pop_front().map(|chunk| Ok(Frame::data(chunk))),
             KindProjection::Sliced { reader } => {
                 ready!(reader.poll(context)).map(|data| data.map(Frame::data).map_err(Into::into))
             }
-            KindProjection::Live { reader } => {
-                return reader.poll(context).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+            KindProjection::Live { live } => {
+                ready!(live.poll(context)).map(|frame| frame.map_err(Into::into))
             }
             KindProjection::Origin { body } => {
                 return body.poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
-        };
-        if let (Some(Ok(frame)), Some(length)) = (&frame, this.length.as_mut()) {
-            *length -= frame.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        Poll::Ready(frame)
+        })
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Empty => true,
+            Kind::Block { data } => data.is_empty(),
             Kind::Stored { position, end, .. } => position >= end,
             Kind::Chunks { chunks } => chunks.is_empty(),
             Kind::Sliced { reader } => reader.position >= reader.end,
@@ -175,13 +202,35 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.kind, self.length) {
-            (Kind::Origin { body }, _) => body.size_hint(),
-            // What a fetch still owes is not counted down: the announced length holds for an unread body only.
-            (Kind::Live { .. }, None) => SizeHint::default(),
-            (_, Some(length)) => SizeHint::with_exact(length),
-            (_, None) => SizeHint::default(),
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Block { data } => SizeHint::with_exact(data.len() as u64),
+            Kind::Stored { position, end, .. } => SizeHint::with_exact(end - position),
+            Kind::Chunks { chunks } => {
+                SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum())
+            }
+            Kind::Sliced { reader } => SizeHint::with_exact(reader.end.saturating_sub(reader.position)),
+            Kind::Live { live } => live.length.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Origin { body } => body.size_hint(),
         }
+    }
+}
+
+/// A reader of a body under way.
+#[derive(Debug)]
+struct LiveBody {
+    reader: Reader,
+    /// What is still to come, where it was announced.
+    length: Option<u64>,
+}
+
+impl LiveBody {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+        let frame = ready!(self.reader.poll(context));
+        if let (Some(Ok(frame)), Some(length)) = (&frame, self.length.as_mut()) {
+            *length -= frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(frame)
     }
 }
 

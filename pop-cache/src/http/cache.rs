@@ -1,7 +1,6 @@
 //! The shared cache itself: its storage, its keys, its purges.
 
 use core::fmt;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -19,7 +18,7 @@ use super::facts::Hosts;
 use super::flight::Flights;
 use super::groups;
 use super::handle::{Counters, Handle};
-use super::key::{self, CacheKey, KeyError};
+use super::key::{CacheKey, KeyBuffer, KeyError};
 use super::live::Budget;
 use super::policy::{Exchange, Policy};
 use super::query::{self, Queried, QueryLayer};
@@ -181,11 +180,6 @@ impl fmt::Debug for Shared {
     }
 }
 
-thread_local! {
-    /// A buffer for the key of the request at hand, so that a hit allocates none.
-    static KEY: Cell<String> = const { Cell::new(String::new()) };
-}
-
 impl Shared {
     pub(crate) fn new(
         settings: HttpCacheBuilder,
@@ -239,36 +233,37 @@ impl Shared {
 
     /// The key of a request, by the operator's policies.
     pub(crate) fn key(&self, head: &RequestHead<'_>) -> Result<CacheKey, KeyError> {
-        self.with_key(head, Hosts::of(head.headers), |key| CacheKey::from_raw(key))
+        let mut key = KeyBuffer::of_thread();
+        self.write_key(&mut key, head, Hosts::of(head.headers))?;
+        Ok(CacheKey::from_raw(key.as_str()))
     }
 
-    /// Calls `act` with the key of a request. Allocates only where a policy of the operator's does.
-    pub(crate) fn with_key<T>(
+    /// Writes the key of a request. Allocates only where a policy of the operator's does.
+    #[inline]
+    pub(crate) fn write_key(
         &self,
+        key: &mut KeyBuffer,
         head: &RequestHead<'_>,
         hosts: Hosts<'_>,
-        act: impl FnOnce(&str) -> T,
-    ) -> Result<T, KeyError> {
-        let mut text = KEY.take();
-        text.clear();
-        let written = key::write(&mut text, head.uri, hosts, self.settings.default_scheme);
-        let result = written.map(|()| {
-            if self.settings.query.is_none() && self.settings.key.is_none() {
-                return act(&text);
-            }
-            let mut key = CacheKey::from_raw(text.as_str());
-            if let Some(keeps) = &self.settings.query
-                && let Some(target) = filtered(key.target(), keeps)
-            {
-                key = key.with_target(&target);
-            }
-            match &self.settings.key {
-                Some(policy) => act(policy(head, key).as_str()),
-                None => act(key.as_str()),
-            }
-        });
-        KEY.set(text);
-        result
+    ) -> Result<(), KeyError> {
+        key.write(head.uri, hosts, self.settings.default_scheme)?;
+        if self.settings.query.is_some() || self.settings.key.is_some() {
+            key.replace(self.by_policies(head, CacheKey::from_raw(key.as_str())));
+        }
+        Ok(())
+    }
+
+    /// What the operator's policies make of a key.
+    fn by_policies(&self, head: &RequestHead<'_>, mut key: CacheKey) -> CacheKey {
+        if let Some(keeps) = &self.settings.query
+            && let Some(target) = filtered(key.target(), keeps)
+        {
+            key = key.with_target(&target);
+        }
+        match &self.settings.key {
+            Some(policy) => policy(head, key),
+            None => key,
+        }
     }
 
     /// The target to forward: the normalised one, so that the origin reads what the key says. `None` where it is the

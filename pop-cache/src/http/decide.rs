@@ -7,19 +7,20 @@ use http_body::Body;
 
 use super::answer::{self, Asked};
 use super::body::CacheBody;
-use super::cache::{RequestHead, Shared};
+use super::cache::{Held, RequestHead, Shared};
 #[cfg(feature = "compression")]
 use super::compression;
 use super::directive::RequestDirectives;
 use super::facts::Facts;
 use super::handle::count;
-use super::key::CacheKey;
+use super::key::{CacheKey, KeyBuffer};
 use super::query;
 use super::reuse::{Cause, Reuse, StaleAllowance};
 use super::status::{CacheStatus, Forward};
 use super::stored::Stored;
 
 /// What becomes of a request.
+#[derive(Debug)]
 pub(crate) enum Decision<B> {
     /// It is answered.
     Answer(Response<CacheBody<B>>),
@@ -79,6 +80,7 @@ pub(crate) struct Task {
 }
 
 /// Decides. A hit allocates for its answer and nothing else.
+#[inline]
 pub(crate) fn decide<B: Body, B2>(shared: &Arc<Shared>, request: &Request<B>) -> Decision<B2> {
     let head = RequestHead::of(request);
     let (method, headers) = (request.method(), request.headers());
@@ -86,28 +88,20 @@ pub(crate) fn decide<B: Body, B2>(shared: &Arc<Shared>, request: &Request<B>) ->
     if shared.bypasses(&head) || facts.upgrades {
         return Decision::Pass(shared.key(&head).ok(), Pass::Untouched);
     }
-    let is_head = *method == Method::HEAD;
-    if !is_head && *method != Method::GET {
+    if !matches!(*method, Method::GET | Method::HEAD) {
         return decide_other(shared, &head, &facts, is_empty(request.body()));
     }
-    let pass = if facts.is_for_origin {
-        Some(Pass::Conditions)
-    } else {
-        (!is_empty(request.body())).then_some(Pass::Content)
-    };
-    let decision = shared.with_key(&head, facts.host, |key| {
-        if let Some(pass) = pass {
-            return Decision::Pass(Some(CacheKey::from_raw(key)), pass);
-        }
-        match look_up(shared, key, method, headers, &facts) {
-            Found::Answer(response) => Decision::Answer(response),
-            Found::AnswerAndRevalidate(response, task) => Decision::AnswerAndRevalidate(response, task),
-            Found::Slices(response, stored) => Decision::Slices(response, stored),
-            Found::Nothing(task) if is_head => Decision::Head(task),
-            Found::Nothing(task) => Decision::Fetch(task),
-        }
-    });
-    decision.unwrap_or(Decision::Pass(None, Pass::NoKey))
+    let mut key = KeyBuffer::of_thread();
+    if shared.write_key(&mut key, &head, facts.host).is_err() {
+        return Decision::Pass(None, Pass::NoKey);
+    }
+    if facts.is_for_origin {
+        return Decision::Pass(Some(CacheKey::from_raw(key.as_str())), Pass::Conditions);
+    }
+    if !is_empty(request.body()) {
+        return Decision::Pass(Some(CacheKey::from_raw(key.as_str())), Pass::Content);
+    }
+    look_up(shared, key.as_str(), method, headers, &facts)
 }
 
 /// Decides about a request that is neither GET nor HEAD.
@@ -129,12 +123,7 @@ fn decide_other<B2>(
     }
     let Some(key) = shared.query_key(&key, head) else { return Decision::Pass(Some(key), Pass::Content) };
     // Of an answer to QUERY whatever holds of one to GET holds too (RFC 10008 §2.7).
-    match look_up(shared, key.as_str(), &Method::GET, head.headers, facts) {
-        Found::Answer(response) => Decision::Answer(response),
-        Found::AnswerAndRevalidate(response, task) => Decision::AnswerAndRevalidate(response, task),
-        Found::Slices(response, stored) => Decision::Slices(response, stored),
-        Found::Nothing(task) => Decision::Fetch(task),
-    }
+    look_up(shared, key.as_str(), &Method::GET, head.headers, facts)
 }
 
 /// Whether a request has no content, as far as can be told without reading it.
@@ -142,27 +131,34 @@ fn is_empty<B: Body>(body: &B) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
-/// What the store has for a request.
-pub(crate) enum Found<B> {
-    Answer(Response<CacheBody<B>>),
-    AnswerAndRevalidate(Response<CacheBody<B>>, Task),
-    Slices(Response<CacheBody<B>>, Arc<Stored>),
-    Nothing(Task),
-}
-
-/// Looks for a usable answer, and makes it.
+/// Looks for a usable answer to a GET or HEAD, and makes it.
+#[inline]
 pub(crate) fn look_up<B>(
     shared: &Arc<Shared>,
     key: &str,
     method: &Method,
     headers: &HeaderMap,
     facts: &Facts<'_>,
-) -> Found<B> {
+) -> Decision<B> {
+    // By reference, so that nobody counts who reads.
+    let held = shared.store.get_ref(key);
+    let equivalent;
+    let resource = match held.as_deref() {
+        Some(Held::Resource(resource)) => Some(&**resource),
+        Some(Held::Slice(_)) | None => {
+            equivalent = shared.find_equivalent(key);
+            equivalent.as_deref()
+        }
+    };
+    let candidate = resource.and_then(|resource| resource.select(headers));
+    if let Some(stored) = candidate
+        && let Some(response) = plain_hit(shared, stored, method, facts)
+    {
+        return Decision::Answer(response);
+    }
     let directives =
         if facts.has_directives { RequestDirectives::parse(headers) } else { RequestDirectives::default() };
-    let resource = shared.find(key);
-    let candidate = resource.as_deref().and_then(|resource| resource.select(headers));
-    let forward = match (candidate, &resource) {
+    let forward = match (candidate, resource) {
         (None, None) => Forward::UriMiss,
         (None, Some(_)) => Forward::VaryMiss,
         (Some(stored), _) => {
@@ -180,15 +176,6 @@ pub(crate) fn look_up<B>(
                 return hit(shared, stored, answer);
             }
             match reuse {
-                Reuse::Fresh { age, ttl }
-                    if !facts.is_special
-                        && stored.is_whole
-                        && *method == Method::GET
-                        && !shared.shows_key() =>
-                {
-                    count(&shared.counters.hits);
-                    return Found::Answer(answer::plain(stored, age.as_secs(), ttl.as_secs(), &shared.name));
-                }
                 _ if !answer::suffices(stored, headers) => Forward::Partial,
                 Reuse::Fresh { age, ttl } => {
                     let response = answer::from_stored(stored, asked, age, status(seconds(ttl)));
@@ -211,7 +198,7 @@ pub(crate) fn look_up<B>(
                     let variant = shared.variant(&stored.policy.vary, headers);
                     let (key, candidate) = (CacheKey::from_raw(key), Some(Arc::clone(stored)));
                     let task = Task { key, candidate, forward: Forward::Stale, variant };
-                    return Found::AnswerAndRevalidate(response, task);
+                    return Decision::AnswerAndRevalidate(response, task);
                 }
                 Reuse::Validate(Cause::Stale(_) | Cause::NoCache) => Forward::Stale,
                 Reuse::Validate(_) => Forward::Request,
@@ -221,11 +208,42 @@ pub(crate) fn look_up<B>(
     let status = CacheStatus { forward: Some(forward), key: shared.shown_key(key), ..CacheStatus::default() };
     if directives.only_if_cached {
         let status = CacheStatus { detail: Some("only-if-cached"), ..status };
-        return Found::Answer(answer::gateway_timeout(&shared.name, status));
+        return Decision::Answer(answer::gateway_timeout(&shared.name, status));
     }
-    let newest = candidate.or_else(|| resource.as_deref().and_then(|resource| resource.variants.first()));
+    let newest = candidate.or_else(|| resource.and_then(|resource| resource.variants.first()));
     let variant = newest.map_or(0, |stored| shared.variant(&stored.policy.vary, headers));
-    Found::Nothing(Task { key: CacheKey::from_raw(key), candidate: candidate.cloned(), forward, variant })
+    let task = Task { key: CacheKey::from_raw(key), candidate: candidate.cloned(), forward, variant };
+    if *method == Method::HEAD { Decision::Head(task) } else { Decision::Fetch(task) }
+}
+
+/// The answer to a plain request from a fresh response, if they are: what nearly every hit is.
+#[inline]
+fn plain_hit<B>(
+    shared: &Shared,
+    stored: &Arc<Stored>,
+    method: &Method,
+    facts: &Facts<'_>,
+) -> Option<Response<CacheBody<B>>> {
+    if facts.has_directives
+        || facts.is_special
+        || !stored.is_whole
+        || *method != Method::GET
+        || shared.shows_key()
+    {
+        return None;
+    }
+    #[cfg(feature = "compression")]
+    if stored.is_codable {
+        return None;
+    }
+    let (now, purged_at) = (shared.now(), stored.purged_at());
+    let (age, ttl) = stored.policy.fresh(now, purged_at)?;
+    debug_assert_eq!(
+        stored.policy.reuse(shared.rules(), &RequestDirectives::default(), now, purged_at),
+        Reuse::Fresh { age, ttl }
+    );
+    count(&shared.counters.hits);
+    Some(answer::plain(stored, age.as_secs(), ttl.as_secs(), &shared.name))
 }
 
 /// Whether the slices of an answer are here: the first of them for a long one, since some may come and go while it is
@@ -236,12 +254,12 @@ fn has_slices<B>(shared: &Shared, response: &Response<CacheBody<B>>) -> bool {
 }
 
 /// An answer from the store; one whose slices are not here has still to get them.
-fn hit<B>(shared: &Shared, stored: &Arc<Stored>, response: Response<CacheBody<B>>) -> Found<B> {
+fn hit<B>(shared: &Shared, stored: &Arc<Stored>, response: Response<CacheBody<B>>) -> Decision<B> {
     if response.body().first_slice().is_some() {
-        return Found::Slices(response, Arc::clone(stored));
+        return Decision::Slices(response, Arc::clone(stored));
     }
     count(&shared.counters.hits);
-    Found::Answer(response)
+    Decision::Answer(response)
 }
 
 pub(crate) fn seconds(duration: std::time::Duration) -> i64 {

@@ -36,7 +36,7 @@ impl Shared {
     }
 
     #[cold]
-    fn find_equivalent(&self, key: &str) -> Option<Arc<Resource>> {
+    pub(crate) fn find_equivalent(&self, key: &str) -> Option<Arc<Resource>> {
         self.equivalents(key).iter().find_map(|key| self.resource(key.as_str()))
     }
 

@@ -1,6 +1,7 @@
 //! The primary cache key: the normalised target URI (RFC 9111 §2, RFC 3986 §6.2.2).
 
 use core::fmt;
+use std::cell::Cell;
 
 use http::{HeaderMap, Uri};
 
@@ -70,9 +71,9 @@ impl CacheKey {
     /// # Errors
     /// There is no authority, or two different ones, or the key is too long.
     pub fn of(uri: &Uri, headers: &HeaderMap, default_scheme: &str) -> Result<Self, KeyError> {
-        let mut key = String::new();
-        write(&mut key, uri, Hosts::of(headers), default_scheme)?;
-        Ok(Self(key.into_boxed_str()))
+        let mut key = KeyBuffer::of_thread();
+        key.write(uri, Hosts::of(headers), default_scheme)?;
+        Ok(Self::from_raw(key.as_str()))
     }
 
     /// A key made by the operator's own rule. Keep it unambiguous: two requests with one key share an answer.
@@ -117,31 +118,99 @@ impl CacheKey {
     }
 }
 
-/// Writes the key of a request into `key`, which is empty; see [`CacheKey::of`].
-pub(crate) fn write(
-    key: &mut String,
-    uri: &Uri,
-    hosts: Hosts<'_>,
-    default_scheme: &str,
-) -> Result<(), KeyError> {
+/// The key of the request at hand, in a buffer of the thread's: a hit allocates none.
+#[derive(Debug)]
+pub(crate) struct KeyBuffer(Buffer);
+
+#[derive(Debug, Default)]
+struct Buffer {
+    text: String,
+    /// How much of the text is scheme and host as the last origin-form request had them; zero if they were not plain.
+    /// The next request for that host, most often of the same connection, keeps it.
+    kept: usize,
+}
+
+thread_local! {
+    static BUFFER: Cell<Buffer> = const { Cell::new(Buffer { text: String::new(), kept: 0 }) };
+}
+
+impl Drop for KeyBuffer {
+    fn drop(&mut self) {
+        // A thread that ends has no buffer any more, and needs none.
+        let _ = BUFFER.try_with(|buffer| buffer.set(core::mem::take(&mut self.0)));
+    }
+}
+
+impl KeyBuffer {
+    pub(crate) fn of_thread() -> Self {
+        Self(BUFFER.try_with(Cell::take).unwrap_or_default())
+    }
+
+    /// Writes the key of a request; see [`CacheKey::of`].
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        uri: &Uri,
+        hosts: Hosts<'_>,
+        default_scheme: &str,
+    ) -> Result<(), KeyError> {
+        let target = uri.path_and_query().map_or("/", |path| path.as_str());
+        // Most requests name one host, once or twice in the same letters, and it is a name and nothing else.
+        let name = match (uri.authority(), hosts) {
+            (None, Hosts::One(host)) => Some(host.as_bytes()),
+            (Some(named), Hosts::None) => Some(named.as_str().as_bytes()),
+            (Some(named), Hosts::One(host)) if *named.as_str() == *host => Some(host.as_bytes()),
+            _ => None,
+        };
+        let scheme = uri.scheme_str().filter(|scheme| !scheme.is_empty()).unwrap_or(default_scheme);
+        if name.is_some_and(|name| self.0.keeps(scheme, name)) {
+            let bytes = self.0.kept + target.len();
+            if bytes > MAX_KEY_BYTES {
+                return Err(KeyError::TooLong(bytes));
+            }
+            self.0.text.truncate(self.0.kept);
+            push_target(&mut self.0.text, target);
+            return Ok(());
+        }
+        self.0.kept = 0;
+        self.0.text.clear();
+        write(&mut self.0.text, uri, hosts, default_scheme)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Takes a key of the operator's instead.
+    #[cfg(feature = "tower")]
+    pub(crate) fn replace(&mut self, key: CacheKey) {
+        self.0 = Buffer { text: key.0.into_string(), kept: 0 };
+    }
+}
+
+impl Buffer {
+    /// Makes the text begin with scheme and host; `false` if the host is one to be looked at closely.
+    fn keeps(&mut self, scheme: &str, host: &[u8]) -> bool {
+        let kept =
+            self.text.as_bytes().get(..self.kept).and_then(|kept| kept.strip_prefix(scheme.as_bytes()));
+        if kept.and_then(|kept| kept.strip_prefix(b"://")) == Some(host) {
+            return true;
+        }
+        let Some(host) = plain_host(host) else { return false };
+        self.text.clear();
+        for part in [scheme, "://", host] {
+            self.text.push_str(part);
+        }
+        self.text.make_ascii_lowercase();
+        self.kept = self.text.len();
+        true
+    }
+}
+
+/// The general case of a key, written into an empty text.
+fn write(key: &mut String, uri: &Uri, hosts: Hosts<'_>, default_scheme: &str) -> Result<(), KeyError> {
     debug_assert!(key.is_empty());
     let target = uri.path_and_query().map_or("/", |path| path.as_str());
-    // Most requests: origin-form, and a host that is a name and nothing else.
-    if let (None, Hosts::One(host)) = (uri.authority(), hosts)
-        && let Some(host) = plain_host(host.as_bytes())
-    {
-        let bytes = default_scheme.len() + 3 + host.len() + target.len();
-        if bytes > MAX_KEY_BYTES {
-            return Err(KeyError::TooLong(bytes));
-        }
-        key.reserve(bytes);
-        key.push_str(default_scheme);
-        key.push_str("://");
-        key.push_str(host);
-        key.make_ascii_lowercase();
-        push_target(key, target);
-        return Ok(());
-    }
     let scheme = uri.scheme_str().filter(|scheme| !scheme.is_empty()).unwrap_or(default_scheme);
     let authority = authority(uri, hosts, scheme)?;
     let bytes = scheme.len() + 3 + authority.len() + target.len();
@@ -170,7 +239,7 @@ fn plain_host(host: &[u8]) -> Option<&str> {
         _ => false,
     };
     let is_plain = has_plain_port && name.last().is_some_and(|&last| last != b'.');
-    if is_plain { core::str::from_utf8(host).ok() } else { None }
+    if is_plain && host.len() <= MAX_KEY_BYTES { core::str::from_utf8(host).ok() } else { None }
 }
 
 impl core::borrow::Borrow<str> for CacheKey {
@@ -310,13 +379,12 @@ fn push_target(key: &mut String, target: &str) {
 
 /// Whether a target needs no normalising: it begins with a slash, and has no escape and no dot that begins a segment.
 fn is_plain(target: &[u8]) -> bool {
-    let mut previous = b'/';
-    let suspects = target.iter().fold(false, |found, &byte| {
-        let suspect = byte == b'%' || (byte == b'.' && previous == b'/');
-        previous = byte;
-        found | suspect
-    });
-    !suspects && target.first() == Some(&b'/')
+    let [b'/', rest @ ..] = target else { return false };
+    // Two passes without an early end, several bytes at a time.
+    let has_escape = rest.iter().fold(false, |found, &byte| found | (byte == b'%'));
+    let has_dot_segment =
+        target.iter().zip(rest).fold(false, |found, (&one, &next)| found | ((one == b'/') & (next == b'.')));
+    !has_escape && !has_dot_segment
 }
 
 /// Decodes `%XX` of unreserved characters, writes the other escapes in upper case, leaves broken ones alone.
@@ -410,6 +478,31 @@ mod tests {
                     .ok()
                     .and_then(|uri| CacheKey::from_uri(&uri).ok());
                 assert_eq!(short.ok(), long, "{host}{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_buffer_keeps_of_one_request_is_in_no_key_of_another() {
+        let authorities =
+            ["a.example", "b.example", "a.example:8080", "A.example", "a.example.", ".", "/a.example"];
+        let mut kept = KeyBuffer::of_thread();
+        for turn in 0..authorities.len().pow(3) {
+            let host = authorities[(turn * turn + turn / 7) % authorities.len()];
+            let scheme = ["http", "https"][turn % 2];
+            let path = ["/", "/%41?b", "/x"][turn % 3];
+            let absolute = format!("{}://{host}{path}", ["http", "HTTPS", "ftp"][turn % 5 % 3]);
+            let target = if turn % 4 < 2 { absolute.parse() } else { path.parse() };
+            let Ok(target) = target else { continue };
+            let mut headers = HeaderMap::new();
+            if turn % 4 > 0 {
+                headers.insert(HOST, HeaderValue::from_static(host));
+            }
+            let mut fresh = KeyBuffer(Buffer::default());
+            let expected = fresh.write(&target, Hosts::of(&headers), scheme);
+            assert_eq!(kept.write(&target, Hosts::of(&headers), scheme), expected);
+            if expected.is_ok() {
+                assert_eq!(kept.as_str(), fresh.as_str());
             }
         }
     }

@@ -137,7 +137,7 @@ pub use reuse::{Cause, Reuse, StaleAllowance};
 pub use rules::{ImpliedRevalidation, NoVarySearch, RequestControl, Rules, SetCookie};
 pub use search::{MAX_SEARCH_PARAMETERS, SearchVariance};
 #[cfg(feature = "tower")]
-pub use service::{CacheFuture, CacheLayer, CacheService};
+pub use service::{CacheFuture, CacheLayer, CacheService, LookUp, Miss};
 #[cfg(feature = "tower")]
 pub use slices::SLICE_BYTES;
 pub use status::{CacheStatus, Forward, cache_identifier};

@@ -115,6 +115,23 @@ impl Policy {
         }
     }
 
+    /// As [`reuse`](Self::reuse) for a request without directives, as long as the response is fresh: its age and the rest
+    /// of its lifetime. `None` where there is more to think about.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn fresh(
+        &self,
+        now: SystemTime,
+        purged_at: Option<SystemTime>,
+    ) -> Option<(Duration, Duration)> {
+        if self.directives.no_cache == Qualified::Whole {
+            return None;
+        }
+        let age = self.age(now);
+        let ttl = self.lifetime(purged_at).saturating_sub(age);
+        (!ttl.is_zero()).then_some((age, ttl))
+    }
+
     /// Whether the stored response may stand in for an origin that failed: no answer, or 500, 502, 503, 504 (RFC
     /// 5861 §4, RFC 9111 §4.2.4). Constant time, no allocation.
     #[must_use]

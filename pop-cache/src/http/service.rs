@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::answer::{self, Asked};
 use super::body::{BoxError, CacheBody, SliceSource};
 use super::cache::{RequestHead, Shared};
-use super::decide::{Decision, Found, Task, decide, look_up, seconds};
+use super::decide::{Decision, Task, decide, look_up, seconds};
 use super::directive::RequestDirectives;
 use super::facts::Facts;
 use super::fetch::{BoxFuture, Fetch, FetchError, Outcome, call};
@@ -85,38 +85,42 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> CacheFuture<B2> {
-        self.call_with(request, |_| {})
+        match self.look_up(&request) {
+            LookUp::Hit(response) => CacheFuture::ready(response),
+            LookUp::Miss(miss) => self.proceed(request, miss),
+        }
     }
 }
 
+/// What a [`CacheService`] has for a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
+pub enum LookUp<B> {
+    /// The answer.
+    Hit(Response<CacheBody<B>>),
+    /// None that is at hand: give this to [`CacheService::proceed`].
+    Miss(Miss<B>),
+}
+
+/// What a [`CacheService`] has found out about a request that it cannot answer at once.
+#[derive(Debug)]
+pub struct Miss<B>(Decision<B>);
+
 impl<S> CacheService<S> {
-    /// As [`call`](Service::call), but hands the request to `prepare` before it is passed on anywhere. What only the
-    /// inner service reads (who asked, say) is attached there, and costs a plain hit nothing.
-    pub fn call_with<B, B2>(
-        &self,
-        mut request: Request<B>,
-        prepare: impl FnOnce(&mut Request<B>),
-    ) -> CacheFuture<B2>
-    where
-        S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
-        S::Error: Into<BoxError> + Send,
-        S::Future: Send,
-        B: Body + Default + Send + 'static,
-        B2: Body<Data = Bytes> + Send + 'static,
-        B2::Error: Into<BoxError> + Send,
-    {
-        match decide(&self.shared, &request) {
-            Decision::Answer(response) => CacheFuture::ready(response),
-            other => {
-                prepare(&mut request);
-                self.call_slowly(request, other)
-            }
+    /// Looks for the answer to a request without taking it. With [`proceed`](Self::proceed) this is what
+    /// [`call`](Service::call) does, in two steps: what only the inner service needs (who asked, say) is attached between
+    /// them, and costs a hit nothing.
+    #[inline]
+    pub fn look_up<B: Body, B2>(&self, request: &Request<B>) -> LookUp<B2> {
+        match decide(&self.shared, request) {
+            Decision::Answer(response) => LookUp::Hit(response),
+            other => LookUp::Miss(Miss(other)),
         }
     }
 
-    /// Everything but a plain hit.
+    /// Answers a request after [`look_up`](Self::look_up), which must have seen the same method, target and fields.
     #[cold]
-    fn call_slowly<B, B2>(&self, request: Request<B>, decision: Decision<B2>) -> CacheFuture<B2>
+    pub fn proceed<B, B2>(&self, request: Request<B>, miss: Miss<B2>) -> CacheFuture<B2>
     where
         S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
         S::Error: Into<BoxError> + Send,
@@ -127,7 +131,7 @@ impl<S> CacheService<S> {
     {
         let shared = Arc::clone(&self.shared);
         let service = self.inner.clone();
-        match decision {
+        match miss.0 {
             Decision::Answer(response) => CacheFuture::ready(response),
             Decision::AnswerAndRevalidate(response, task) => {
                 revalidate(shared, service, request, task);
@@ -274,7 +278,7 @@ where
                     &parts.headers,
                     &Facts::of(&parts.headers),
                 ) {
-                    Found::Answer(response) => return Ok(response),
+                    Decision::Answer(response) => return Ok(response),
                     _ => break,
                 },
                 Role::Waiter(receiver) => patiently(&shared, receiver).await,
