@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use crate::clock::Moment;
+
 /// Something that is asked before a connection is served and before a request is: limits, filters, rules.
 ///
 /// Gates are asked in the order they were given; the first denial stands. They run on the serving tasks: quick, and
@@ -165,6 +167,8 @@ pub(crate) struct Connection {
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) seat: Arc<Seat>,
+    /// When something was last known to happen: a reading of the clock that others may share.
+    pub(crate) stamp: AtomicU64,
     /// Set by the scanner of heads when the framing of a request is ambiguous (see `serve::head`).
     pub(crate) ambiguous: AtomicBool,
 }
@@ -172,6 +176,20 @@ pub(crate) struct Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Reads the clock, and leaves the reading as the connection's stamp.
+    pub(crate) fn read_clock(&self) -> Moment {
+        let now = Moment::now();
+        self.stamp.store(now.to_bits(), Ordering::Relaxed);
+        now
+    }
+
+    /// The latest reading. No event hangs on it: a stamp is only a number.
+    pub(crate) fn stamp(&self) -> Moment {
+        Moment::from_bits(self.stamp.load(Ordering::Relaxed))
     }
 }
 
@@ -237,12 +255,13 @@ pub(crate) struct Line {
 /// The end of an exchange: travels with the body, and reports when the body is dropped.
 pub(crate) struct Tail {
     pub(crate) connection: Arc<Connection>,
-    pub(crate) started: Instant,
+    pub(crate) started: Moment,
     pub(crate) status: StatusCode,
     pub(crate) source: Source,
     pub(crate) line: Option<Box<Line>>,
     bytes: u64,
-    failure: Option<Box<str>>,
+    /// Why the body did not reach its end. Seldom there, so it takes one word.
+    failure: Option<Box<String>>,
 }
 
 impl fmt::Debug for Tail {
@@ -255,7 +274,7 @@ impl Tail {
     /// Counts an exchange in.
     pub(crate) fn begin(connection: Arc<Connection>) -> Self {
         connection.seat.in_flight.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
+        let started = connection.read_clock();
         let (status, source) = (StatusCode::OK, Source::Own);
         Self { connection, started, status, source, line: None, bytes: 0, failure: None }
     }
@@ -265,7 +284,7 @@ impl Tail {
     }
 
     pub(crate) fn failed(&mut self, error: &(dyn std::error::Error + 'static)) {
-        self.failure = Some(chain(error).into());
+        self.failure = Some(Box::new(chain(error)));
     }
 
     pub(crate) fn ended(&mut self) {}
@@ -274,12 +293,13 @@ impl Tail {
 impl Drop for Tail {
     fn drop(&mut self) {
         self.connection.seat.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let now = self.connection.read_clock();
         self.connection.observer.finished(&Record {
             status: self.status,
             source: self.source,
             bytes: self.bytes,
-            elapsed: self.started.elapsed(),
-            failure: self.failure.as_deref(),
+            elapsed: now.since(self.started),
+            failure: self.failure.as_deref().map(String::as_str),
             line: self.line.as_deref(),
         });
     }
@@ -314,11 +334,12 @@ struct Facts {
 }
 
 impl Trail {
-    pub(crate) fn new(client: IpAddr, is_tls: bool, started: Instant) -> Self {
+    pub(crate) fn new(client: IpAddr, is_tls: bool, started: Moment) -> Self {
+        let now = Instant::now();
         Self(Arc::new(Facts {
             client,
             is_tls,
-            started,
+            started: now.checked_sub(Moment::now().since(started)).unwrap_or(now),
             backend: OnceLock::new(),
             first_byte_nanos: AtomicU64::new(0),
             attempts: AtomicU32::new(0),

@@ -27,6 +27,8 @@
 #[cfg(feature = "serve")]
 mod body;
 #[cfg(feature = "serve")]
+mod clock;
+#[cfg(feature = "serve")]
 pub mod config;
 #[cfg(feature = "serve")]
 mod exchange;

@@ -170,7 +170,7 @@ mod tests {
             ("x-original-url", "/admin"),
             ("accept", "*/*"),
         ]);
-        let trail = Trail::new("2001:db8::1".parse().expect("an address"), true, std::time::Instant::now());
+        let trail = Trail::new("2001:db8::1".parse().expect("an address"), true, crate::clock::Moment::now());
         to_origin(&mut headers, Version::HTTP_11, "fra1", "a.example", &trail);
         let expected = map(&[
             ("host", "a.example"),

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use http::uri::{PathAndQuery, Scheme};
@@ -19,6 +18,7 @@ use super::error::{ConnectError, Failure, OriginError};
 use super::forward;
 use super::group::Group;
 use crate::body::{OriginBody, RequestBody, TooSlow};
+use crate::clock::Moment;
 use crate::config::{HostField, Order, Origin, OriginAddressError};
 use crate::exchange::Trail;
 
@@ -107,7 +107,7 @@ impl Shared {
         let trail = parts
             .extensions
             .remove::<Trail>()
-            .unwrap_or_else(|| Trail::new(std::net::Ipv4Addr::UNSPECIFIED.into(), false, Instant::now()));
+            .unwrap_or_else(|| Trail::new(std::net::Ipv4Addr::UNSPECIFIED.into(), false, Moment::now()));
         let host = asked_host(&parts.uri, &parts.headers);
         forward::to_origin(&mut parts.headers, parts.version, &self.pop, &host, &trail);
         if body.is_empty() && !has_length_semantics(&parts.method) {

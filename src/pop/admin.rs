@@ -49,8 +49,9 @@ impl Observer for Uncounted {
 
 impl Handler for AdminEdge {
     type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Visit = ();
 
-    fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Self::Future {
+    fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>, (): &mut ()) -> Self::Future {
         let (parts, _) = request.into_parts();
         let (status, text) = self.answer(&parts.method, &parts.uri, &parts.headers);
         let mut response = Response::new(Body::text(Bytes::from(text)));

@@ -1,5 +1,6 @@
 //! The host table: which site is a request for?
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ahash::RandomState;
@@ -50,32 +51,37 @@ impl<S> HostTable<S> {
 
     /// The site for a canonical host and a path; `path` is asked only where a host has path prefixes. One look-up for
     /// an exact name, one more for each label of others.
-    pub(super) fn find<'p>(&self, host: &str, path: impl Fn() -> std::borrow::Cow<'p, str>) -> Option<&S> {
-        if let Some(site) = self.exact.get(host).and_then(|entries| choose(entries, &path)) {
-            return Some(&self.sites[site]);
-        }
-        if self.below.is_empty() {
-            return None;
-        }
-        let mut rest = host;
-        while let Some(dot) = rest.find('.') {
-            rest = &rest[dot + 1..];
-            if let Some(site) = self.below.get(rest).and_then(|entries| choose(entries, &path)) {
-                return Some(&self.sites[site]);
+    pub(super) fn find<'p>(&self, host: &str, path: impl Fn() -> Cow<'p, str>) -> Option<Found> {
+        let mut is_whole_host = true;
+        let mut choose = |entries: &Vec<Entry>| {
+            is_whole_host &= matches!(&entries[..], [only] if only.path_prefix.is_empty());
+            if is_whole_host {
+                return Some(entries[0].site);
             }
+            let path = path();
+            entries.iter().find(|entry| path.starts_with(&*entry.path_prefix)).map(|entry| entry.site)
+        };
+        let mut site = self.exact.get(host).and_then(&mut choose);
+        let mut rest = if self.below.is_empty() { "" } else { host };
+        while site.is_none() && !rest.is_empty() {
+            rest = rest.split_once('.').map_or("", |(_, rest)| rest);
+            site = self.below.get(rest).and_then(&mut choose);
         }
-        self.below.get("").and_then(|entries| choose(entries, &path)).map(|site| &self.sites[site])
+        site.map(|site| Found { site, is_whole_host })
+    }
+
+    /// A site that was found in this table.
+    pub(super) fn site(&self, site: usize) -> &S {
+        &self.sites[site]
     }
 }
 
-fn choose<'p>(entries: &[Entry], path: &impl Fn() -> std::borrow::Cow<'p, str>) -> Option<usize> {
-    if let [only] = entries
-        && only.path_prefix.is_empty()
-    {
-        return Some(only.site);
-    }
-    let path = path();
-    entries.iter().find(|entry| path.starts_with(&*entry.path_prefix)).map(|entry| entry.site)
+/// A site that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) site: usize,
+    /// Whether any path of the host has this site.
+    pub(super) is_whole_host: bool,
 }
 
 #[cfg(test)]
@@ -98,7 +104,12 @@ mod tests {
             table.add(&Pattern::parse(pattern).expect("a pattern"), prefix, name).expect("once");
         }
         let check = |host, path: &'static str, expected: &str| {
-            assert_eq!(table.find(host, || path.into()).expect("found"), expected, "{host}{path}");
+            let found = table.find(host, || path.into()).expect("found");
+            assert_eq!(table.site(found.site), expected, "{host}{path}");
+            let is_whole_host = ["/", "/api/", "/api/v2/x", "/x"].iter().all(|other| {
+                table.find(host, || (*other).into()).is_some_and(|other| other.site == found.site)
+            });
+            assert_eq!(found.is_whole_host, is_whole_host, "{host}{path}");
         };
         check("www.example.org", "/", "www.example.org");
         check("www.example.org", "/api", "www.example.org");

@@ -8,12 +8,16 @@ use pop_cache::http::{CacheService, HttpCache};
 
 use super::hosts::HostTable;
 use super::{BuildError, PopBuilder};
+#[cfg(feature = "cache")]
+use crate::clock::Moment;
 use crate::config::{Host, Pattern};
 use crate::origin::OriginService;
 
 /// Everything that a request is answered with. Immutable; requests under way keep the one they began with.
 #[derive(Debug)]
 pub(super) struct Plane {
+    /// Tells this one from those before it.
+    pub(super) generation: u64,
     pub(super) table: HostTable<Site>,
     #[cfg(feature = "cache")]
     pub(super) caches: Vec<Cached>,
@@ -49,9 +53,8 @@ pub(super) enum SiteService {
 impl Plane {
     /// Judges hosts and makes what they need. Caches whose policy is that of `previous` keep what they hold.
     pub(super) fn new(spec: &PopBuilder, previous: Option<&Self>) -> Result<Self, BuildError> {
-        #[cfg(not(feature = "cache"))]
-        let _ = previous;
         let mut plane = Self {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
             table: HostTable::default(),
             #[cfg(feature = "cache")]
             caches: Vec::new(),
@@ -127,7 +130,11 @@ impl Plane {
         let cache = match kept {
             Some(kept) => kept.cache.clone(),
             None => policy
-                .apply(HttpCache::builder(policy.capacity_bytes).name(&spec.name))
+                .apply(
+                    HttpCache::builder(policy.capacity_bytes)
+                        .name(&spec.name)
+                        .clock(|| Moment::now().in_calendar()),
+                )
                 .build()
                 .map_err(|source| BuildError::Cache { host: owner.clone().map(|(host, _)| host), source })?,
         };

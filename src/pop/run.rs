@@ -13,6 +13,7 @@ use super::handle::{Addresses, Handle};
 use super::plane::Plane;
 use super::service::{Edge, PopService};
 use super::{BuildError, PopBuilder, RunError};
+use crate::clock::Moment;
 use crate::config::{Admin, Preset, Settings};
 use crate::exchange::{Gate, Observer};
 use crate::monitor::Monitor;
@@ -113,6 +114,8 @@ impl Pop {
 
     pub(super) fn new(mut spec: PopBuilder) -> Result<Self, BuildError> {
         judge(&spec)?;
+        // Calibrates the clock here, where nobody waits for an answer.
+        let _ = Moment::now();
         let plane = Plane::new(&spec, None)?;
         let wanted = wanted(&spec)?;
         #[cfg(feature = "dns")]

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::uri::Scheme;
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -48,6 +48,7 @@ impl PopService {
             server_name: None,
             observer: inner.observer(),
             seat: Arc::default(),
+            stamp: AtomicU64::new(0),
             ambiguous: AtomicBool::new(false),
         });
         Self { inner, connection }
@@ -69,8 +70,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Answering {
         let peer = request.extensions().get::<SocketAddr>().map_or(self.connection.peer.ip(), SocketAddr::ip);
-        let (parts, body) = request.into_parts();
-        self.inner.answer(parts, RequestBody::any(body), peer, &self.connection)
+        self.inner.answer(request, RequestBody::any, peer, &self.connection, &mut Visit::default())
     }
 }
 
@@ -80,68 +80,126 @@ pub(super) struct Edge(pub(super) Arc<Inner>);
 
 impl Handler for Edge {
     type Future = Answering;
+    type Visit = Visit;
 
-    fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Answering {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        visit: &mut Visit,
+    ) -> Answering {
         let settings = &self.0.settings;
         let rate = IngressRate { window: settings.body_window, bytes: settings.body_bytes };
-        let (parts, body) = request.into_parts();
-        self.0.answer(parts, RequestBody::wire(body, rate), connection.peer.ip(), connection)
+        let wire = move |body| RequestBody::wire(body, rate);
+        self.0.answer(request, wire, connection.peer.ip(), connection, visit)
+    }
+}
+
+/// What is remembered of a connection: which site its last request was for. The next one asks for the same host.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    /// The plane that this was found in.
+    generation: u64,
+    /// The authority as the client wrote it.
+    written: Box<str>,
+    /// The same for targets without one.
+    authority: Option<Authority>,
+    host: Box<str>,
+    site: usize,
+}
+
+impl Visit {
+    /// The site of a host that any path of it has, if it was the last one.
+    fn recall(&self, plane: &Plane, written: Option<&str>) -> Option<usize> {
+        (self.generation == plane.generation && Some(&*self.written) == written).then_some(self.site)
+    }
+
+    fn remember(&mut self, plane: &Plane, written: &str, host: String, site: usize) {
+        *self = Self {
+            generation: plane.generation,
+            written: written.into(),
+            authority: written.parse().ok(),
+            host: host.into_boxed_str(),
+            site,
+        };
+    }
+}
+
+/// The authority of a request where it is written in one way, in its target or in `Host` or in both.
+fn written<'a>(uri: &'a Uri, field: Option<&'a HeaderValue>) -> Option<&'a str> {
+    match (uri.authority(), field) {
+        (None, Some(field)) => field.to_str().ok(),
+        (Some(named), Some(field)) if *named.as_str() != *field => None,
+        (Some(named), _) => Some(named.as_str()),
+        (None, None) => None,
     }
 }
 
 impl Inner {
-    fn answer(
+    fn answer<B>(
         &self,
-        mut parts: request::Parts,
-        body: RequestBody,
+        mut request: Request<B>,
+        wrap: impl FnOnce(B) -> RequestBody,
         peer: IpAddr,
         connection: &Arc<Connection>,
-    ) -> Answering {
+        visit: &mut Visit,
+    ) -> Answering
+    where
+        B: http_body::Body,
+    {
         let mut tail = Tail::begin(Arc::clone(connection));
         let plane = self.plane.load();
         let client = match &self.identify {
-            Some(identify) => identify(peer, &parts.headers),
+            Some(identify) => identify(peer, request.headers()),
             None => peer.to_canonical(),
         };
-        let judged = self.judge(&plane, &parts, client, connection, &mut tail);
-        let (site, host) = match judged {
-            Ok(found) => found,
-            Err(denial) => {
-                if let Some(line) = &mut tail.line {
-                    line.reason = Some(denial.reason);
+        let site =
+            match self.judge(&plane, identity::Head::of(&request), client, connection, visit, &mut tail) {
+                Ok(site) => site,
+                Err(denial) => {
+                    if let Some(line) = &mut tail.line {
+                        line.reason = Some(denial.reason);
+                    }
+                    self.answered(client, denial.status);
+                    return Answering::ready(refuse(denial, tail));
                 }
-                self.answered(client, denial.status);
-                return Answering::ready(refuse(denial, tail));
-            }
-        };
-        if connection.is_tls && parts.uri.scheme().is_none() {
+            };
+        if connection.is_tls && request.uri().scheme().is_none() {
             // The cache keys by the scheme, and only here is it known.
-            let uri = absolute(&host, &parts);
-            drop(host);
-            parts.uri = uri;
-        } else {
-            drop(host);
+            absolute(&mut request, visit);
         }
-        let body = content(&mut parts, body);
-        answer(&site.service, Request::from_parts(parts, body), tail, client, &self.settings)
+        if matches!(*request.method(), Method::GET | Method::HEAD) && !request.body().is_end_stream() {
+            let request = without_content(request);
+            return answer(&site.service, request, |body| body, tail, client, &self.settings);
+        }
+        answer(&site.service, request, wrap, tail, client, &self.settings)
     }
 
-    /// The site of a request, and the host it asked for; or why it is not answered.
-    fn judge<'a, 'p>(
+    /// The site of a request, or why it is not answered.
+    fn judge<'a>(
         &self,
         plane: &'a Plane,
-        parts: &'p request::Parts,
+        request: identity::Head<'_>,
         client: IpAddr,
         connection: &Connection,
+        visit: &mut Visit,
         tail: &mut Tail,
-    ) -> Result<(&'a Site, Cow<'p, str>), Denial> {
-        let host = identity::host(parts, &self.settings);
+    ) -> Result<&'a Site, Denial> {
+        let identity::Head { method, uri, version, headers } = request;
+        let field = identity::host_field(request, &self.settings);
+        let written = field.ok().and_then(|field| written(uri, field));
+        let known = visit.recall(plane, written);
+        let host = match (known, field) {
+            (Some(_), _) => Ok(Cow::Borrowed(&*visit.host)),
+            (None, Ok(field)) => identity::host(uri, field),
+            (None, Err(denial)) => Err(denial),
+        };
         let shown = host.as_deref().unwrap_or_default();
-        tail.line = monitor::line(client, &parts.method, shown, parts.uri.path(), parts.version);
+        tail.line = monitor::line(client, method, shown, uri.path(), version);
         let host = host?;
         if connection.ambiguous.load(Ordering::Relaxed)
             && self.settings.framing == Framing::Refuse
-            && parts.headers.contains_key(TRANSFER_ENCODING)
+            && headers.contains_key(TRANSFER_ENCODING)
         {
             return Err(Denial::new(StatusCode::BAD_REQUEST, "two-framings").closing());
         }
@@ -152,31 +210,37 @@ impl Inner {
         {
             return Err(Denial::new(StatusCode::MISDIRECTED_REQUEST, "other-server-name"));
         }
-        let site = plane
-            .table
-            .find(&host, || normal_path(parts))
-            .ok_or(Denial::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host"))?;
-        let head = RequestHead {
-            client,
-            method: &parts.method,
-            uri: &parts.uri,
-            host: &host,
-            headers: &parts.headers,
-            version: parts.version,
-            is_tls: connection.is_tls,
+        let (index, remembers) = match known {
+            Some(site) => (site, None),
+            None => {
+                let found = plane
+                    .table
+                    .find(&host, || normal_path(uri))
+                    .ok_or(Denial::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host"))?;
+                (found.site, written.filter(|_| found.is_whole_host))
+            }
         };
+        let head =
+            RequestHead { client, method, uri, host: &host, headers, version, is_tls: connection.is_tls };
         for gate in self.gates.iter() {
             if let Verdict::Deny(denial) = gate.request(&head) {
                 return Err(denial);
             }
         }
+        let site = plane.table.site(index);
+        #[cfg(feature = "ratelimit")]
+        let now = pop_ratelimit::Timestamp::from_nanos(tail.started.as_nanos());
         #[cfg(feature = "ratelimit")]
         for limit in plane.limit.iter().chain(&site.limit) {
-            if let pop_ratelimit::Verdict::Denied { decision, .. } = limit.check(client, 1) {
+            if let pop_ratelimit::Verdict::Denied { decision, .. } = limit.check_at(client, now, 1) {
                 return Err(Denial::limited(decision.retry_after()));
             }
         }
-        Ok((site, host))
+        if let Some(written) = remembers {
+            let host = host.into_owned();
+            visit.remember(plane, written, host, index);
+        }
+        Ok(site)
     }
 
     pub(super) fn answered(&self, client: IpAddr, status: StatusCode) {
@@ -187,13 +251,13 @@ impl Inner {
 }
 
 /// The path as the cache keys it: no dot segments, no needless escapes. Hosts are told apart by that one.
-fn normal_path(parts: &request::Parts) -> Cow<'_, str> {
-    let path = parts.uri.path();
+fn normal_path(uri: &Uri) -> Cow<'_, str> {
+    let path = uri.path();
     #[cfg(feature = "cache")]
     if path.contains("/.") || path.contains('%') {
-        let mut target = parts.uri.clone().into_parts();
+        let mut target = uri.clone().into_parts();
         target.scheme = Some(Scheme::HTTP);
-        target.authority = Some(http::uri::Authority::from_static("host"));
+        target.authority = Some(Authority::from_static("host"));
         if let Ok(uri) = Uri::from_parts(target)
             && let Ok(key) = pop_cache::http::CacheKey::from_uri(&uri)
         {
@@ -204,26 +268,31 @@ fn normal_path(parts: &request::Parts) -> Cow<'_, str> {
     Cow::Borrowed(path)
 }
 
-fn absolute(host: &str, parts: &request::Parts) -> Uri {
-    let mut target = parts.uri.clone().into_parts();
-    let authority = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(host);
+/// Writes scheme and authority into the target of a request that came over TLS, which has passed for one host.
+fn absolute<B>(request: &mut Request<B>, visit: &Visit) {
+    let mut target = request.uri().clone().into_parts();
     target.scheme = Some(Scheme::HTTPS);
-    target.authority = authority.parse().ok();
-    if target.path_and_query.is_none() || target.authority.is_none() {
-        return parts.uri.clone();
+    let field = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    target.authority = match &visit.authority {
+        Some(authority) if Some(authority.as_str()) == field => Some(authority.clone()),
+        _ => field.and_then(|host| host.parse().ok()),
+    };
+    if target.path_and_query.is_some()
+        && target.authority.is_some()
+        && let Ok(uri) = Uri::from_parts(target)
+    {
+        *request.uri_mut() = uri;
     }
-    Uri::from_parts(target).unwrap_or_else(|_| parts.uri.clone())
 }
 
-/// The body that may go on. GET and HEAD have none: what they carry has no meaning (RFC 9110 §9.3.1), is in no key,
-/// and could make the origin answer otherwise than it answers everybody else.
-fn content(parts: &mut request::Parts, body: RequestBody) -> RequestBody {
-    if !matches!(parts.method, Method::GET | Method::HEAD) || body.is_empty() {
-        return body;
+/// GET and HEAD have no content: what they carry has no meaning (RFC 9110 §9.3.1), is in no key, and could make the
+/// origin answer otherwise than it answers everybody else.
+fn without_content<B>(mut request: Request<B>) -> Request<RequestBody> {
+    let is_http1 = request.version() < Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    if is_http1 {
+        headers.remove(TRANSFER_ENCODING);
     }
-    parts.headers.remove(CONTENT_LENGTH);
-    if parts.version < Version::HTTP_2 {
-        parts.headers.remove(TRANSFER_ENCODING);
-    }
-    RequestBody::default()
+    request.map(|_| RequestBody::default())
 }

@@ -1,5 +1,6 @@
 //! One connection from its first octet: TLS or not, HTTP/1 or HTTP/2, then hyper.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,8 +34,16 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// The answer, which never fails: a failure is an answer too.
     type Future: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static;
 
+    /// What it remembers of a connection from one request to the next.
+    type Visit: Default + Send + 'static;
+
     /// Answers a request that came on `connection`.
-    fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Self::Future;
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        visit: &mut Self::Visit,
+    ) -> Self::Future;
 }
 
 /// What all connections share.
@@ -170,6 +179,7 @@ fn connection<H>(
         server_name,
         observer: Arc::clone(&shared.observer),
         seat,
+        stamp: AtomicU64::new(0),
         ambiguous: AtomicBool::new(false),
     })
 }
@@ -186,7 +196,8 @@ async fn serve<H: Handler, S>(
     let vitals = Arc::new(Vitals::default());
     let watch = Watch::new(Arc::clone(&shared.settings), Arc::clone(&vitals), Arc::clone(&connection));
     let drain = Arc::clone(&shared.drain);
-    let service = Adapter { handler: shared.handler.clone(), connection: Arc::clone(&connection) };
+    let (handler, visit) = (shared.handler.clone(), RefCell::default());
+    let service = Adapter { handler, visit, connection: Arc::clone(&connection) };
     if is_http2 {
         let scanner = Scanner::Frames(FrameScanner::after_preface(shared.settings.control_frames));
         let io = TokioIo::new(Watched::new(stream, prefix, scanner, vitals, connection));
@@ -199,9 +210,10 @@ async fn serve<H: Handler, S>(
 }
 
 /// A handler, bound to a connection.
-#[derive(Clone)]
-struct Adapter<H> {
+struct Adapter<H: Handler> {
     handler: H,
+    /// Requests of a connection are handed over one after the other, by the task that drives it.
+    visit: RefCell<H::Visit>,
     connection: Arc<Connection>,
 }
 
@@ -211,7 +223,7 @@ impl<H: Handler> Service<Request<Incoming>> for Adapter<H> {
     type Future = H::Future;
 
     fn call(&self, request: Request<Incoming>) -> H::Future {
-        self.handler.handle(request, &self.connection)
+        self.handler.handle(request, &self.connection, &mut self.visit.borrow_mut())
     }
 }
 

@@ -1,13 +1,14 @@
 //! Drives one connection: polls hyper, and watches how long the client makes us wait, and for what.
 //!
 //! There is one timer a connection, and it is not moved with each request: it rings at the earliest moment that a
-//! deadline could have passed, and is then set again if none has. A request costs one reading of the clock.
+//! deadline could have passed, and is then set again if none has. A request costs no reading of the clock
+//! beside those of its own.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
@@ -15,8 +16,12 @@ use tokio::time::Sleep;
 
 use super::io::{Phase, Vitals};
 use super::listener::Drain;
+use crate::clock::Moment;
 use crate::config::Settings;
 use crate::exchange::Connection;
+
+/// What tokio's timers count in.
+const TIMER_TICK: Duration = Duration::from_millis(1);
 
 /// A connection of hyper's that can be asked to end.
 pub(super) trait Graceful: Future {
@@ -45,7 +50,7 @@ impl<C: Graceful> Driver<C> {
     pub(super) fn new(hyper: C, watch: Watch, drain: Arc<Drain>) -> Self {
         Self {
             hyper,
-            timer: tokio::time::sleep_until(watch.rings.into()),
+            timer: tokio::time::sleep(watch.limit_min),
             watch,
             notice: Box::pin(drain.notice()),
             drain,
@@ -70,10 +75,13 @@ impl<C: Graceful> Future for Driver<C> {
             this.hyper.as_mut().wind_down();
         }
         loop {
+            let before = this.watch.connection.stamp();
             if this.hyper.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            let now = Instant::now();
+            // A request that began or ended in this poll has read the clock.
+            let stamp = this.watch.connection.stamp();
+            let now = if stamp > before { stamp } else { this.watch.connection.read_clock() };
             match this.watch.look(now) {
                 Look::Fine => {}
                 Look::Expired(Waiting::Idle) if !*this.is_winding_down => {
@@ -86,8 +94,10 @@ impl<C: Graceful> Future for Driver<C> {
                     return Poll::Ready(());
                 }
             }
-            if this.watch.sets_timer(now) {
-                this.timer.as_mut().reset(this.watch.rings.into());
+            // The timer goes by another clock than ours: it may ring a little before its time, and then once more.
+            if this.watch.sets_timer(now) || this.timer.is_elapsed() {
+                let rest = this.watch.rings.since(now).max(TIMER_TICK);
+                this.timer.as_mut().reset(tokio::time::Instant::now() + rest);
                 *this.is_timer_armed = false;
             }
             if !*this.is_timer_armed {
@@ -123,18 +133,18 @@ pub(super) struct Watch {
     vitals: Arc<Vitals>,
     connection: Arc<Connection>,
     waiting: Waiting,
-    since: Instant,
+    since: Moment,
     moved: u64,
     heads: u64,
     /// The shortest limit: no deadline that begins later ends sooner than that.
     limit_min: Duration,
-    due: Option<Instant>,
-    rings: Instant,
+    due: Option<Moment>,
+    rings: Moment,
 }
 
 impl Watch {
     pub(super) fn new(settings: Arc<Settings>, vitals: Arc<Vitals>, connection: Arc<Connection>) -> Self {
-        let now = Instant::now();
+        let now = connection.read_clock();
         let limit_min = settings.first_byte.min(settings.head).min(settings.idle).min(settings.send_stall);
         Self {
             settings,
@@ -146,11 +156,11 @@ impl Watch {
             heads: 0,
             limit_min,
             due: None,
-            rings: now + limit_min,
+            rings: now.after(limit_min),
         }
     }
 
-    fn look(&mut self, now: Instant) -> Look {
+    fn look(&mut self, now: Moment) -> Look {
         let waiting = self.waiting_for();
         let (moved, heads) = (self.vitals.moved(), self.vitals.heads());
         // Octets of a head do not prolong its deadline; a new head has a new one.
@@ -169,7 +179,7 @@ impl Watch {
             Waiting::Idle => Some(self.settings.idle),
             Waiting::Send => Some(self.settings.send_stall),
         };
-        self.due = limit.map(|limit| self.since + limit);
+        self.due = limit.map(|limit| self.since.after(limit));
         if self.due.is_some_and(|due| due <= now) {
             // Should the connection go on winding down, it has as long again.
             self.since = now;
@@ -192,10 +202,10 @@ impl Watch {
     }
 
     /// Whether the timer has to ring at another time than it is set to.
-    fn sets_timer(&mut self, now: Instant) -> bool {
-        let due = self.due.unwrap_or(now + self.limit_min);
+    fn sets_timer(&mut self, now: Moment) -> bool {
+        let due = self.due.unwrap_or(now.after(self.limit_min));
         if now >= self.rings || due < self.rings {
-            self.rings = due.min(now + self.limit_min);
+            self.rings = due.min(now.after(self.limit_min));
             return true;
         }
         false

@@ -12,7 +12,7 @@
 //!                            └─ size 0 ─▶ Trailers ─ blank line ─▶ Head
 //! ```
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::io::Phase;
 
@@ -98,33 +98,47 @@ impl HeadScanner {
                         if taken == left { State::ChunkSize } else { State::ChunkData(left - taken) };
                 }
                 State::Head | State::ChunkSize | State::Trailers => {
-                    let Some(end) = memchr(b'\n', octets) else {
-                        self.keep(octets);
-                        return finding;
-                    };
-                    let (line, rest) = octets.split_at(end + 1);
-                    octets = rest;
-                    let found = if self.partial.is_empty() {
-                        self.line(line)
-                    } else {
-                        self.keep(line);
-                        let whole = std::mem::take(&mut self.partial);
-                        let found = self.line(&whole);
-                        self.partial = whole;
-                        self.partial.clear();
-                        found
-                    };
+                    let (found, rest) = self.lines(octets);
                     if found != Finding::Plain {
                         finding = found;
                     }
+                    octets = rest;
                 }
             }
         }
         finding
     }
 
+    /// Takes lines in, until one changes the state or they are all taken, and returns what is left.
+    fn lines<'a>(&mut self, octets: &'a [u8]) -> (Finding, &'a [u8]) {
+        let before = self.state;
+        let mut start = 0;
+        for end in memchr_iter(b'\n', octets) {
+            let line = &octets[start..=end];
+            start = end + 1;
+            let found = if self.partial.is_empty() {
+                self.line(line)
+            } else {
+                self.keep(line);
+                let whole = std::mem::take(&mut self.partial);
+                let found = self.line(&whole);
+                self.partial = whole;
+                self.partial.clear();
+                found
+            };
+            if found != Finding::Plain || self.state != before {
+                return (found, &octets[start..]);
+            }
+        }
+        self.keep(&octets[start..]);
+        (Finding::Plain, &[])
+    }
+
     fn keep(&mut self, octets: &[u8]) {
-        self.has_octets |= !octets.is_empty();
+        if octets.is_empty() {
+            return;
+        }
+        self.has_octets = true;
         let room = LINE_START_BYTES - self.partial.len().min(LINE_START_BYTES);
         self.partial.extend_from_slice(&octets[..octets.len().min(room)]);
         // The end of the line must not be lost: it tells a blank line from a long one.
@@ -137,6 +151,7 @@ impl HeadScanner {
         debug_assert!(self.partial.len() <= LINE_START_BYTES);
     }
 
+    #[inline]
     fn line(&mut self, line: &[u8]) -> Finding {
         let is_blank = matches!(line, b"\n" | b"\r\n");
         match self.state {

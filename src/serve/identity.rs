@@ -3,31 +3,78 @@
 use std::borrow::Cow;
 
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
 use crate::config::{Methods, Settings};
 use crate::exchange::Denial;
 
 const BAD: StatusCode = StatusCode::BAD_REQUEST;
 
-/// The canonical host of a request whose head is unambiguous: lower case, no port, no trailing dot.
-///
-/// Borrows where the client wrote it canonically, as clients do.
-pub(crate) fn host<'a>(parts: &'a Parts, settings: &Settings) -> Result<Cow<'a, str>, Denial> {
-    judge_method(&parts.method, settings)?;
-    if let Some(target) = parts.uri.path_and_query()
+/// The head of a request, as it was parsed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+        }
+    }
+}
+
+/// The `Host` field of a head that nobody can read in two ways. One pass over its fields.
+pub(crate) fn host_field<'a>(head: Head<'a>, settings: &Settings) -> Result<Option<&'a HeaderValue>, Denial> {
+    judge_method(head.method, settings)?;
+    if let Some(target) = head.uri.path_and_query()
         && target.as_str().len() > settings.uri_bytes
     {
         return Err(Denial::new(StatusCode::URI_TOO_LONG, "uri-too-long").closing());
     }
-    if parts.version < Version::HTTP_2 {
-        judge_transfer_encoding(&parts.headers)?;
+    let (mut hosts, mut encodings) = ((None, 0), (None, 0));
+    let mut has_underscore = false;
+    for (name, value) in head.headers {
+        let text = name.as_str().as_bytes();
+        match text.len() {
+            4 if name == HOST => hosts = (Some(value), hosts.1 + 1),
+            17 if name == TRANSFER_ENCODING => encodings = (Some(value), encodings.1 + 1),
+            _ => has_underscore |= has_byte(text, b'_'),
+        }
     }
-    if !settings.underscores && parts.headers.keys().any(|name| name.as_str().contains('_')) {
+    // Exactly `chunked`, once: every other value is read differently by somebody.
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if head.version < Version::HTTP_2
+        && encodings.0.is_some_and(|value| encodings.1 > 1 || !is_chunked(value))
+    {
+        return Err(Denial::new(BAD, "transfer-encoding").closing());
+    }
+    if has_underscore && !settings.underscores {
         return Err(Denial::new(BAD, "underscore-in-field-name").closing());
     }
-    authority(&parts.uri, &parts.headers)
+    if hosts.1 > 1 {
+        return Err(Denial::new(BAD, "two-hosts").closing());
+    }
+    Ok(hosts.0)
+}
+
+/// Whether a short text has a byte, eight bytes at a time: names are too short for what searches long texts.
+fn has_byte(text: &[u8], byte: u8) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pattern = ONES * u64::from(byte);
+    let (words, rest) = text.as_chunks::<8>();
+    // A byte that becomes zero borrows from its highest bit; bytes above 127 are in no field name.
+    let found = words.iter().fold(0, |found, word| {
+        let word = u64::from_le_bytes(*word) ^ pattern;
+        found | (word.wrapping_sub(ONES) & !word & (ONES << 7))
+    });
+    found != 0 || rest.contains(&byte)
 }
 
 fn judge_method(method: &Method, settings: &Settings) -> Result<(), Denial> {
@@ -38,25 +85,13 @@ fn judge_method(method: &Method, settings: &Settings) -> Result<(), Denial> {
     if passes { Ok(()) } else { Err(Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method").closing()) }
 }
 
-/// Exactly `chunked`, once: every other value is read differently by somebody.
-fn judge_transfer_encoding(headers: &HeaderMap) -> Result<(), Denial> {
-    if !headers.contains_key(TRANSFER_ENCODING) {
-        return Ok(());
-    }
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    let first = values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if first && values.next().is_none() {
-        return Ok(());
-    }
-    Err(Denial::new(BAD, "transfer-encoding").closing())
-}
-
-fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Cow<'a, str>, Denial> {
-    let mut fields = headers.get_all(HOST).iter();
-    let field = match (fields.next(), fields.next()) {
-        (None, _) => None,
-        (Some(field), None) => Some(field.to_str().map_err(|_| Denial::new(BAD, "bad-host").closing())?),
-        (Some(_), Some(_)) => return Err(Denial::new(BAD, "two-hosts").closing()),
+/// The canonical host of a request: lower case, no port, no trailing dot.
+///
+/// Borrows where the client wrote it canonically, as clients do.
+pub(crate) fn host<'a>(uri: &'a Uri, field: Option<&'a HeaderValue>) -> Result<Cow<'a, str>, Denial> {
+    let field = match field {
+        Some(field) => Some(field.to_str().map_err(|_| Denial::new(BAD, "bad-host").closing())?),
+        None => None,
     };
     let named = uri.authority().map(|authority| authority.as_str());
     match (named, field) {
@@ -92,9 +127,14 @@ impl Authority<'_> {
 fn canonical(text: &str) -> Result<Authority<'_>, Denial> {
     // As clients write it, in one look: letters in lower case, digits, hyphens and dots, and perhaps a port.
     let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    let end = text.bytes().take_while(is_plain).count();
-    if end == text.len() && (1..=253).contains(&end) && !text.ends_with('.') {
-        return Ok(Authority { host: Cow::Borrowed(text), port: "" });
+    let (host, rest) = text.split_at(text.bytes().take_while(is_plain).count());
+    let port = rest.strip_prefix(':').unwrap_or(rest);
+    if (1..=253).contains(&host.len())
+        && !host.ends_with('.')
+        && port.len() <= 5
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Ok(Authority { host: Cow::Borrowed(host), port });
     }
     let bad = || Denial::new(BAD, "bad-host").closing();
     let (host, port) = match text.rfind(':') {
@@ -147,8 +187,8 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let found = host(&parts, settings);
+        let request = request.body(()).expect("a request");
+        let found = host_field(Head::of(&request), settings).and_then(|field| host(request.uri(), field));
         let found = found.as_deref().map_err(|denial| denial.reason);
         assert_eq!(found, expected, "{method} {uri} {fields:?}");
     }
@@ -179,6 +219,22 @@ mod tests {
         check("/", &twice, Err("transfer-encoding"));
         check("/", &[host, ("content_length", "1")], Err("underscore-in-field-name"));
         check(&format!("/{}", "x".repeat(9000)), &[host], Err("uri-too-long"));
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is() {
+        for length in 0..20 {
+            let clean = vec![b'a'; length];
+            assert!(!has_byte(&clean, b'_'));
+            for at in 0..length {
+                for other in [b'^', b'`', b'a', b'~', b'!'] {
+                    let mut text = vec![other; length];
+                    assert!(!has_byte(&text, b'_'));
+                    text[at] = b'_';
+                    assert!(has_byte(&text, b'_'), "{text:?}");
+                }
+            }
+        }
     }
 
     #[test]

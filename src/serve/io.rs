@@ -1,5 +1,6 @@
 //! The octets of a connection on their way to hyper and back, with an eye on them.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -147,6 +148,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
+/// An answer of at most this many octets goes out as one piece: up to here a copy costs less than what the kernel spends
+/// on a list of buffers.
+const GATHERED_OCTETS_MAX: usize = 4096;
+
+thread_local! {
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `write` with the contents of all buffers in a row.
+fn gathered<T>(buffers: &[io::IoSlice<'_>], write: impl FnOnce(&[u8]) -> T) -> T {
+    let mut octets = GATHERED.take();
+    octets.clear();
+    for buffer in buffers {
+        octets.extend_from_slice(buffer);
+    }
+    let written = write(&octets);
+    GATHERED.set(octets);
+    written
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -161,7 +182,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(context, buffers);
+        let octets: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let written = if octets <= GATHERED_OCTETS_MAX && buffers.len() > 1 {
+            gathered(buffers, |octets| Pin::new(&mut this.stream).poll_write(context, octets))
+        } else {
+            Pin::new(&mut this.stream).poll_write_vectored(context, buffers)
+        };
         this.note(&written);
         written
     }
