@@ -108,7 +108,7 @@ impl<H: Handler> Doh<H> {
         };
         let header = answer.as_deref().and_then(|answer| Header::parse(answer).ok());
         let outcome = header.map_or(Outcome::Silent, |header| Outcome::Answered(header.flags.rcode()));
-        self.counters.count_stream(Transport::Https, outcome);
+        self.counters.count_stream(Transport::Https, outcome, query);
         answer
     }
 }

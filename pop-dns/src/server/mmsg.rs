@@ -101,9 +101,10 @@ impl BatchSocket {
         })
     }
 
-    /// What became of the queries received last.
-    pub(super) fn outcomes(&self) -> impl Iterator<Item = Outcome> {
-        self.slots[..self.used].iter().map(|slot| slot.outcome)
+    /// What became of the queries received last, and they themselves.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (Outcome, &[u8])> {
+        let settled = self.slots[..self.used].iter().zip(&self.queries);
+        settled.map(|(slot, query)| (slot.outcome, &query[..usize::from(slot.octets)]))
     }
 
     /// How to answer the query at `slot` of those received last, once the answer is there.

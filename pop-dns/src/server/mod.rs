@@ -33,7 +33,7 @@ use crate::authority::{Asker, Located};
 use crate::{Authority, Outcome, Timestamp, Transport};
 
 pub use batch::Batch;
-pub use counters::{Counters, Counts};
+pub use counters::{COUNTED_TYPES, Counters, Counts};
 pub use handler::{Handled, Handler, Later, Many};
 pub use stream::{IDLE, PIPELINED_MAX};
 pub use tcp::{CONNECTIONS_MAX, CONNECTIONS_PER_PREFIX_MAX};

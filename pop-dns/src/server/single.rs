@@ -32,9 +32,10 @@ impl BatchSocket {
         Ok(Batch { queries: &self.query, slots: &mut self.slot, answers: &mut self.answer, later })
     }
 
-    /// What became of the query received last.
-    pub(super) fn outcomes(&self) -> impl Iterator<Item = Outcome> {
-        self.peer.map(|_| self.slot[0].outcome).into_iter()
+    /// What became of the query received last, and it itself.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (Outcome, &[u8])> {
+        let query = &self.query[0][..usize::from(self.slot[0].octets)];
+        self.peer.map(|_| (self.slot[0].outcome, query)).into_iter()
     }
 
     /// How to answer the query received last, once the answer is there.

@@ -75,7 +75,8 @@ where
         tokio::select! {
             Some(answer) = connection.waiting.join_next(), if !connection.waiting.is_empty() => {
                 let answer = answer.ok().flatten();
-                serving.counters.count_stream(serving.transport, outcome_of(answer.as_deref()));
+                let message = answer.as_deref().unwrap_or_default();
+                serving.counters.count_stream(serving.transport, outcome_of(answer.as_deref()), message);
                 if let Some(answer) = answer {
                     append(&mut connection.out, &answer)?;
                 }
@@ -147,7 +148,7 @@ impl Connection {
                 serving.handler.handle(message, serving.client, now, serving.transport, &mut answer);
             match handled {
                 Handled::Done(outcome) => {
-                    serving.counters.count_stream(serving.transport, outcome);
+                    serving.counters.count_stream(serving.transport, outcome, message);
                     if outcome == Outcome::Silent || append(&mut self.out, &answer).is_err() {
                         progress = Progress::End;
                         break;
@@ -155,7 +156,8 @@ impl Connection {
                 }
                 Handled::Later(later) => drop(self.waiting.spawn(later)),
                 Handled::Many(messages) => {
-                    serving.counters.count_stream(serving.transport, Outcome::Answered(Rcode::NOERROR));
+                    let noerror = Outcome::Answered(Rcode::NOERROR);
+                    serving.counters.count_stream(serving.transport, noerror, message);
                     progress = Progress::Many(messages);
                     break;
                 }

@@ -137,7 +137,8 @@ impl<H: Handler> Worker<H> {
             let way = received.way_back(slot);
             self.runtime.spawn(async move {
                 let answer = waiting.await;
-                counters.count_udp(std::iter::once(outcome_of(answer.as_deref())));
+                let message = answer.as_deref().unwrap_or_default();
+                counters.count_udp(std::iter::once((outcome_of(answer.as_deref()), message)));
                 if let Some(mut answer) = answer {
                     way.send(&socket, &mut answer);
                 }
@@ -145,7 +146,7 @@ impl<H: Handler> Worker<H> {
             });
         }
         let settled = received.outcomes().zip(promised).filter(|(_, promised)| !promised);
-        self.counters.count_udp(settled.map(|(outcome, _)| outcome));
+        self.counters.count_udp(settled.map(|(settled, _)| settled));
     }
 }
 
