@@ -2,7 +2,9 @@
 //! the kernel walks its stack once for all of them), answers counted by the batch. A bounded number of queries is under
 //! way at any time; the server is always busy and never drowns.
 //!
-//! `flood --server ADDR [--seconds S] [--names N] [--absent PERCENT] [--window W] [--subnet] [--dnssec] [--pid PID]...`
+//! `flood --server ADDR [--seconds S] [--names N] [--absent PERCENT] [--window W] [--subnet] [--dnssec] [--sockets N]
+//! [--segments N] [--pid PID]...`
+//! With many sockets and one segment a call, no two queries in a row come from one port, as from many clients. It
 //! asks for `hNNNNNN.bench.example`, and for `xNNNNNN.bench.example`, which nobody has. It prints answers per second, the
 //! processor time that the given processes spent for each, and what the answers were.
 
@@ -12,7 +14,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// Queries in one call.
+/// Queries in one call, unless told otherwise.
 const SEGMENTS: usize = 32;
 /// Answers in one call.
 const ANSWERS: usize = 64;
@@ -31,6 +33,8 @@ struct Arguments {
     subnet: bool,
     dnssec: bool,
     label: String,
+    sockets: usize,
+    segments: usize,
     pids: Vec<u32>,
 }
 
@@ -44,6 +48,8 @@ fn arguments() -> Arguments {
         subnet: false,
         dnssec: false,
         label: "h".into(),
+        sockets: 1,
+        segments: SEGMENTS,
         pids: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
@@ -55,6 +61,8 @@ fn arguments() -> Arguments {
             "--names" => found.names = value().parse().expect("a number"),
             "--absent" => found.absent = value().parse().expect("percent"),
             "--window" => found.window = value().parse().expect("a number"),
+            "--sockets" => found.sockets = value().parse().expect("a number"),
+            "--segments" => found.segments = value().parse().expect("a number"),
             "--label" => found.label = value(),
             "--pid" => found.pids.push(value().parse().expect("a process")),
             "--subnet" => found.subnet = true,
@@ -202,11 +210,16 @@ fn main() -> io::Result<()> {
     let mut queries = Vec::new();
     query(&arguments, &mut random, &mut queries);
     let octets = queries.len();
-    let calls = 4096;
-    while queries.len() < octets * SEGMENTS * calls {
+    let segments = arguments.segments;
+    let calls = 4096 * SEGMENTS / segments;
+    while queries.len() < octets * segments * calls {
         query(&arguments, &mut random, &mut queries);
     }
-    let mut source = Source::new(arguments.server)?;
+    let mut sources = Vec::new();
+    for _ in 0..arguments.sockets {
+        sources.push(Source::new(arguments.server)?);
+    }
+    let (mut sending, mut receiving) = (0, 0);
     let (mut sent, mut back, mut lost) = (0_u64, 0_u64, 0_u64);
     let mut call = 0;
     let start = Instant::now();
@@ -217,21 +230,23 @@ fn main() -> io::Result<()> {
     while start.elapsed() < end {
         if warm.is_none() && start.elapsed() > Duration::from_millis(200) {
             warm = Some((Instant::now(), back, processor_seconds(&arguments.pids)));
-            (source.noerror, source.nxdomain, source.other) = (0, 0, 0);
+            sources.iter_mut().for_each(|source| (source.noerror, source.nxdomain, source.other) = (0, 0, 0));
         }
-        while sent - back - lost + SEGMENTS as u64 <= arguments.window {
-            source.send(&queries[call * SEGMENTS * octets..][..SEGMENTS * octets], octets);
+        while sent - back - lost + segments as u64 <= arguments.window {
+            sources[sending].send(&queries[call * segments * octets..][..segments * octets], octets);
+            sending = (sending + 1) % sources.len();
             call = (call + 1) % calls;
-            sent += SEGMENTS as u64;
+            sent += segments as u64;
         }
-        let received = source.receive() as u64;
+        let received = sources[receiving].receive() as u64;
+        receiving = (receiving + 1) % sources.len();
         back += received;
         if received > 0 {
             empty = 0;
             last = Instant::now();
         } else {
             empty += 1;
-            if empty.is_multiple_of(64) && last.elapsed() > LOST {
+            if empty.is_multiple_of(64 * arguments.sockets as u32) && last.elapsed() > LOST {
                 lost = sent - back;
                 last = Instant::now();
             }
@@ -241,13 +256,14 @@ fn main() -> io::Result<()> {
     let seconds = warm.elapsed().as_secs_f64();
     let answers = (back - before) as f64;
     let cpu = processor_seconds(&arguments.pids) - cpu;
+    let sum = |count: fn(&Source) -> u64| sources.iter().map(count).sum::<u64>();
     println!(
         "{:.0} {:.1} {} {} {} {}",
         answers / seconds,
         cpu / answers * 1e9,
-        source.noerror,
-        source.nxdomain,
-        source.other,
+        sum(|source| source.noerror),
+        sum(|source| source.nxdomain),
+        sum(|source| source.other),
         lost
     );
     Ok(())
