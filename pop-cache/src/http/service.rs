@@ -94,7 +94,6 @@ where
 
 /// What a [`CacheService`] has for a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
 pub enum LookUp<B> {
     /// The answer.
     Hit(Response<CacheBody<B>>),
@@ -161,7 +160,6 @@ pub struct CacheFuture<B> {
 
 pub(crate) type Answer<B> = Result<Response<CacheBody<B>>, FetchError>;
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the hit, which must not allocate")]
 enum State<B> {
     Ready(Option<Response<CacheBody<B>>>),
     Later(BoxFuture<Answer<B>>),
