@@ -260,7 +260,8 @@ pub(crate) struct Tail {
     pub(crate) source: Source,
     pub(crate) line: Option<Box<Line>>,
     bytes: u64,
-    /// Why the body did not reach its end. Seldom there, so it takes one word.
+    /// Why the body did not reach its end.
+    #[expect(clippy::box_collection, reason = "seldom there, so it takes one word")]
     failure: Option<Box<String>>,
 }
 
