@@ -10,7 +10,7 @@ use crate::builder::Builder;
 use crate::entry::{EntryOptions, Extra};
 use crate::flight::Flights;
 use crate::hazard::Hazard;
-use crate::index::Found;
+use crate::index::{Found, Read};
 use crate::memory::{Word, kind};
 use crate::policy;
 use crate::stats::Stats;
@@ -209,12 +209,18 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
             })
         });
         match read {
-            Ok(Some(value)) => {
+            Read::Found(Some(value)) => {
                 store.stripes.own().count(Count::Hits, 1);
                 Some(value)
             }
-            Ok(None) => self.look_up(Hazard::new(), hash, key, at).map(|found| found.value().clone()),
-            Err(hazard) => self.look_up(hazard, hash, key, at).map(|found| found.value().clone()),
+            Read::Absent => {
+                store.stripes.own().count(Count::Misses, 1);
+                None
+            }
+            Read::Found(None) => {
+                self.look_up(Hazard::new(), hash, key, at).map(|found| found.value().clone())
+            }
+            Read::Unclear(hazard) => self.look_up(hazard, hash, key, at).map(|found| found.value().clone()),
         }
     }
 
@@ -450,6 +456,14 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         let own = shared.store.stripes.own();
         let hash = shared.store.hash(&key);
         let (weight, capacity) = (terms.weight, self.capacity());
+        if weight == 1
+            && capacity > 0
+            && let Some(handle) = shared.store.reuse(own)
+        {
+            shared.store.insert_into(own, handle, hash, key, value, terms);
+            shared.store.refill(own, at);
+            return Ok(());
+        }
         let reserved = weight <= capacity && shared.store.reserve(own, weight, at);
         let refused = if reserved {
             match shared.store.insert(own, hash, key, value, terms) {

@@ -43,9 +43,10 @@ use core::ptr;
 use crate::entry::Extra;
 use crate::hazard::{Announced, Hazard};
 use crate::memory::{Slab, Slot, kind};
-use crate::sync::{AtomicPtr, Ordering, after_write};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, after_write};
 use crate::table::{
-    Bucket, CARRY, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS, handle_of,
+    Bucket, CARRY, Carried, FROZEN, Hash, OCCUPIED, PROBES, TENTATIVE, Table, VACANT, WORDS, ghost_of,
+    handle_of, vacated,
 };
 
 /// Buckets of an old table that an insert hands over while a larger one takes its place.
@@ -95,12 +96,21 @@ impl<K, V> Found<'_, K, V> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Regrown(pub(crate) usize);
 
+/// What [`Index::read`] found.
+pub(crate) enum Read<R> {
+    Found(R),
+    /// No entry has the key.
+    Absent,
+    /// It takes a closer look.
+    Unclear(Hazard),
+}
+
 /// What became of an insert.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inserted {
-    /// It is in the cache, and no entry with this key was.
-    New,
+    /// It is in the cache, and no entry with this key was. What its last ghost remembers, 0 if there was none.
+    New(u32),
     /// It is in the cache in the place of this one, which the caller must retire.
     Replaced(u32),
     /// It was in the cache, in principle: another insert of the same key replaced it at once. The caller must retire
@@ -112,10 +122,21 @@ pub(crate) enum Inserted {
 
 /// How an attempt to insert a new key ended.
 enum Attempt {
-    Inserted,
+    /// What the ghost of this key remembered.
+    Inserted(u32),
     Overtaken,
     Full,
     /// Look again: the key is there, or the table is another.
+    Again,
+}
+
+/// What became of our tentative word.
+#[derive(Clone, Copy)]
+enum Settled {
+    /// We took it back, or took its mark away.
+    Ours,
+    Overtaken,
+    /// Its bucket is handed over without it.
     Again,
 }
 
@@ -127,11 +148,11 @@ struct Position {
 }
 
 impl<K, V> Index<K, V> {
-    /// Laid out for `expected` entries.
-    pub(crate) fn new(expected: u32) -> Self {
+    /// Slots laid out at once, and words for so many entries.
+    pub(crate) fn new(slots: u32, entries: u64) -> Self {
         Self {
-            slab: Slab::new(expected),
-            root: AtomicPtr::new(Box::into_raw(Box::new(Table::new(u64::from(expected))))),
+            slab: Slab::new(slots),
+            root: AtomicPtr::new(Box::into_raw(Box::new(Table::new(entries)))),
             retired: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -174,7 +195,7 @@ impl<K, V> Index<K, V> {
         hash: Hash,
         key: &Q,
         read: impl FnOnce(&Slot<K, V>, &V) -> R,
-    ) -> Result<R, Hazard>
+    ) -> Read<R>
     where
         K: Borrow<Q>,
     {
@@ -194,12 +215,27 @@ impl<K, V> Index<K, V> {
                     // SAFETY: announced, and in the index after that.
                     let pair = unsafe { slot.pair() };
                     if pair.0.borrow() == key {
-                        return Ok(read(slot, &pair.1));
+                        return Read::Found(read(slot, &pair.1));
                     }
                 }
             }
         }
-        Err(hazard)
+        if matching == 0 && self.lacks(table, hash) {
+            return Read::Absent;
+        }
+        Read::Unclear(hazard)
+    }
+
+    /// Whether no entry has this hash: its first choice says so, from which no entry went on, in a table that is not being
+    /// replaced. False if it is not as clear.
+    #[inline]
+    fn lacks(&self, table: &Table, hash: Hash) -> bool {
+        // Before the words are read, as in `find_slowly`.
+        if table.has_previous() {
+            return false;
+        }
+        let look = Look::at(&words_of(table.bucket(table.place(hash.home, 0))), hash);
+        look.is_plain && look.same == 0
     }
 
     /// The same, by every choice and in tables that are being replaced.
@@ -301,7 +337,12 @@ impl<K, V> Index<K, V> {
 
     /// Takes an entry out that was found. False if it is not there any more. The caller must retire it.
     pub(crate) fn remove(&self, found: &Found<'_, K, V>) -> bool {
-        let removed = self.exchange(found, VACANT);
+        self.evict(found, 0)
+    }
+
+    /// The same, and leaves this ghost behind.
+    pub(crate) fn evict(&self, found: &Found<'_, K, V>, ghost: u32) -> bool {
+        let removed = self.exchange(found, vacated(found.word, ghost));
         if removed {
             let table = self.table(&found.hazard);
             self.count_out(table, found.slot.home(), found.probe);
@@ -381,6 +422,39 @@ impl<K, V> Index<K, V> {
             probe += 1;
         }
         None
+    }
+
+    /// The word of a slot that should be evicted, if it is where nearly all are; see [`find_slot`](Self::find_slot). The
+    /// hazard announces the slot.
+    #[inline]
+    pub(crate) fn word_of<'t>(
+        &self,
+        table: &'t Table,
+        hazard: &Hazard,
+        handle: u32,
+    ) -> Option<(&'t AtomicU64, u64)> {
+        if table.has_previous() {
+            return None;
+        }
+        let slot = self.slab.slot(handle);
+        hazard.announce(slot.address());
+        // After the announcement, so the entry stays in its slot while its word stays.
+        let words = words_of(table.bucket(table.place(slot.home(), 0)));
+        let mut at = 0;
+        for (index, &word) in words.iter().enumerate() {
+            let is_it = word & (OCCUPIED | TENTATIVE | FROZEN) == OCCUPIED && handle_of(word) == handle;
+            at |= u32::from(is_it) << index;
+        }
+        let index = at.trailing_zeros() as usize;
+        (at != 0).then(|| (&table.bucket(table.place(slot.home(), 0))[index % WORDS], words[index % WORDS]))
+    }
+
+    /// Takes an entry out whose word was found, and leaves this ghost. False if it is not there any more.
+    #[inline]
+    pub(crate) fn evict_word(word: &AtomicU64, seen: u64, ghost: u32) -> bool {
+        let new = vacated(seen, ghost) | seen & CARRY;
+        // As in `exchange`. It is the first choice: none before it counts the entry.
+        word.compare_exchange(seen, new, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// The entry of the key's first bucket that was hit least. None if there is none, or the table grows.
@@ -523,12 +597,12 @@ impl<K, V> Index<K, V> {
     }
 
     /// Takes our tentative word back.
-    fn withdraw(&self, table: &Table, hash: Hash, ours: Position, tentative: u64) -> Attempt {
+    fn withdraw(&self, table: &Table, hash: Hash, ours: Position, tentative: u64) -> Settled {
         self.swap_ours(table, hash, ours, tentative, VACANT)
     }
 
-    /// Swaps our tentative word; `Inserted` if it was still there.
-    fn swap_ours(&self, table: &Table, hash: Hash, ours: Position, tentative: u64, new: u64) -> Attempt {
+    /// Swaps our tentative word; `Ours` if it was still there.
+    fn swap_ours(&self, table: &Table, hash: Hash, ours: Position, tentative: u64, new: u64) -> Settled {
         let place = table.place(hash.home, ours.probe);
         let word = &table.bucket(place)[ours.index];
         loop {
@@ -536,15 +610,15 @@ impl<K, V> Index<K, V> {
             if current & !CARRY == tentative | FROZEN {
                 // It stays behind when the bucket is handed over.
                 self.hand_over(table, place, true);
-                return Attempt::Again;
+                return Settled::Again;
             }
             if current & !CARRY != tentative {
-                return Attempt::Overtaken;
+                return Settled::Overtaken;
             }
             let new = new | current & CARRY;
             // It fails if the word changed, or if the count beside it did.
             if word.compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-                return Attempt::Inserted;
+                return Settled::Ours;
             }
         }
     }
@@ -557,7 +631,7 @@ impl<K: Eq, V> Index<K, V> {
         let key = unsafe { &self.slab.pair(handle).0 };
         loop {
             match self.insert_new(hash, handle) {
-                Attempt::Inserted => return Inserted::New,
+                Attempt::Inserted(ghost) => return Inserted::New(ghost),
                 Attempt::Overtaken => return Inserted::Overtaken,
                 Attempt::Full => return Inserted::Full,
                 Attempt::Again => {}
@@ -574,7 +648,7 @@ impl<K: Eq, V> Index<K, V> {
     /// same key has not put in anything that the other did see.
     pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
         match self.insert_new(hash, handle) {
-            Attempt::Inserted => Some(Inserted::New),
+            Attempt::Inserted(ghost) => Some(Inserted::New(ghost)),
             Attempt::Full => Some(Inserted::Full),
             Attempt::Overtaken | Attempt::Again => None,
         }
@@ -583,10 +657,13 @@ impl<K: Eq, V> Index<K, V> {
     fn insert_new(&self, hash: Hash, handle: u32) -> Attempt {
         let hazard = Hazard::new();
         let table = self.table(&hazard);
+        if let Some(attempt) = self.insert_quickly(table, hash, handle) {
+            return attempt;
+        }
         // SAFETY: the caller has written it; until `settle` has removed the mark nobody can take it out but us.
         let key = unsafe { &self.slab.pair(handle).0 };
-        let (position, current) = match self.vacancy(table, hash, key) {
-            Vacancy::At(position, word) => (position, word),
+        let (position, current, ghost) = match self.vacancy(table, hash, key) {
+            Vacancy::At(position, word, ghost) => (position, word, ghost),
             Vacancy::Nowhere => return Attempt::Full,
             Vacancy::Again => return Attempt::Again,
         };
@@ -608,15 +685,55 @@ impl<K: Eq, V> Index<K, V> {
         let ours = Ours { index: self, table, hash, position, tentative };
         let attempt = self.settle(table, hash, key, position, tentative);
         core::mem::forget(ours);
-        if !matches!(attempt, Attempt::Inserted) {
-            self.count_out(table, hash.home, position.probe);
+        if let Settled::Ours = attempt {
+            return Attempt::Inserted(ghost);
         }
-        attempt
+        self.count_out(table, hash.home, position.probe);
+        if let Settled::Overtaken = attempt { Attempt::Overtaken } else { Attempt::Again }
     }
 
-    /// Looks for a place, lowest first; that of a tentative entry with the same key before any other.
+    /// The same where it goes as it nearly always does: the table is not being replaced, the first choice has a vacant word,
+    /// and no other word there has the tag. None if it is otherwise; then nothing is done.
+    #[inline]
+    fn insert_quickly(&self, table: &Table, hash: Hash, handle: u32) -> Option<Attempt> {
+        if table.has_previous() {
+            return None;
+        }
+        let bucket = table.bucket(table.place(hash.home, 0));
+        let words = words_of(bucket);
+        let look = Look::at(&words, hash);
+        let index = look.vacancy(hash)?;
+        let current = words[index];
+        let ghost = if hash.remembers(current) { ghost_of(current) } else { 0 };
+        let tentative = hash.word(handle) | TENTATIVE;
+        // As in `insert_new`. The word has no count in it, else it would not have looked vacant.
+        if bucket[index].compare_exchange(current, tentative, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return Some(Attempt::Again);
+        }
+        after_write();
+        let position = Position { probe: 0, index };
+        let ours = Ours { index: self, table, hash, position, tentative };
+        let look = Look::at(&words_of(bucket), hash);
+        let settled = if look.is_plain && look.same == 1 << index {
+            self.swap_ours(table, hash, position, tentative, tentative & !TENTATIVE)
+        } else {
+            // SAFETY: as in `insert_new`.
+            let key = unsafe { &self.slab.pair(handle).0 };
+            self.settle(table, hash, key, position, tentative)
+        };
+        core::mem::forget(ours);
+        Some(match settled {
+            Settled::Ours => Attempt::Inserted(ghost),
+            Settled::Overtaken => Attempt::Overtaken,
+            Settled::Again => Attempt::Again,
+        })
+    }
+
+    /// Looks for a place: that of a tentative entry with the same key before any other; then that of the key's ghost;
+    /// then one without a ghost; then that of any.
     fn vacancy(&self, table: &Table, hash: Hash, key: &K) -> Vacancy {
-        let mut vacant = None;
+        let mut vacant: Option<(usize, Position, u64)> = None;
+        let mut ghost = 0;
         for probe in (0..PROBES).filter(|&probe| !table.repeats(hash.home, probe)) {
             let place = table.place(hash.home, probe);
             if table.waits(place) {
@@ -632,12 +749,23 @@ impl<K: Eq, V> Index<K, V> {
                     return Vacancy::Again;
                 }
                 if word & OCCUPIED == 0 {
-                    vacant = vacant.or(Some((position, word)));
+                    let worth = if hash.remembers(word) {
+                        ghost = ghost_of(word);
+                        2 * WORDS
+                    } else if ghost_of(word) == 0 {
+                        WORDS
+                    } else {
+                        // Another one for each key, so that no ghost stays for ever.
+                        ((hash.want >> 32) as usize + index) % WORDS
+                    };
+                    if vacant.is_none_or(|(other, at, _)| at.probe == probe && worth > other) {
+                        vacant = Some((worth, position, word));
+                    }
                 } else if hash.matches(word) || hash.matches_tentative(word) {
                     match self.has_key(bucket, index, word, key) {
                         None => return Vacancy::Again,
                         Some(true) if hash.matches(word) => return Vacancy::Again,
-                        Some(true) => return Vacancy::At(position, word),
+                        Some(true) => return Vacancy::At(position, word, ghost),
                         Some(false) => {}
                     }
                 }
@@ -646,7 +774,7 @@ impl<K: Eq, V> Index<K, V> {
                 break;
             }
         }
-        vacant.map_or(Vacancy::Nowhere, |(position, word)| Vacancy::At(position, word))
+        vacant.map_or(Vacancy::Nowhere, |(_, position, word)| Vacancy::At(position, word, ghost))
     }
 
     /// Whether the entry in a word has this key. None if it is not there any more.
@@ -663,7 +791,7 @@ impl<K: Eq, V> Index<K, V> {
     }
 
     /// Removes the mark from our word, if no other entry has the key.
-    fn settle(&self, table: &Table, hash: Hash, key: &K, ours: Position, tentative: u64) -> Attempt {
+    fn settle(&self, table: &Table, hash: Hash, key: &K, ours: Position, tentative: u64) -> Settled {
         for probe in (0..PROBES).filter(|&probe| !table.repeats(hash.home, probe)) {
             let place = table.place(hash.home, probe);
             if table.waits(place) {
@@ -677,7 +805,7 @@ impl<K: Eq, V> Index<K, V> {
                 if word & FROZEN != 0 {
                     // What this bucket says may be outdated in a larger table.
                     return match self.withdraw(table, hash, ours, tentative) {
-                        Attempt::Inserted => Attempt::Again,
+                        Settled::Ours => Settled::Again,
                         other => other,
                     };
                 }
@@ -692,13 +820,13 @@ impl<K: Eq, V> Index<K, V> {
                     None => {}
                     Some(true) if !is_tentative => {
                         return match self.withdraw(table, hash, ours, tentative) {
-                            Attempt::Inserted => Attempt::Again,
+                            Settled::Ours => Settled::Again,
                             other => other,
                         };
                     }
                     Some(true) if position < ours => {
                         return match self.withdraw(table, hash, ours, tentative) {
-                            Attempt::Inserted => Attempt::Overtaken,
+                            Settled::Ours => Settled::Overtaken,
                             other => other,
                         };
                     }
@@ -715,6 +843,52 @@ impl<K: Eq, V> Index<K, V> {
             }
         }
         self.swap_ours(table, hash, ours, tentative, tentative & !TENTATIVE)
+    }
+}
+
+fn words_of(bucket: &Bucket) -> [u64; WORDS] {
+    core::array::from_fn(|index| bucket[index].load(Ordering::SeqCst))
+}
+
+/// What a bucket's words say at one look; a bit for each word. Without branches.
+struct Look {
+    /// Nothing is handed over, and no entry went on from here.
+    is_plain: bool,
+    /// They hold an entry with the tag, or one is about to be there.
+    same: u32,
+    /// They remember one.
+    ghosts: u32,
+    vacant: u32,
+}
+
+impl Look {
+    #[inline]
+    fn at(words: &[u64; WORDS], hash: Hash) -> Self {
+        let mut look = Self { is_plain: true, same: 0, ghosts: 0, vacant: 0 };
+        let mut all = 0;
+        for (index, &word) in words.iter().enumerate() {
+            all |= word;
+            look.same |= u32::from(hash.matches(word & !TENTATIVE)) << index;
+            look.ghosts |= u32::from(hash.matches(word ^ OCCUPIED)) << index;
+            look.vacant |= u32::from(word & OCCUPIED == 0) << index;
+        }
+        look.is_plain = all & (FROZEN | CARRY) == 0;
+        look
+    }
+
+    /// The word for a new entry: that of its ghost, else another one for each key, so that no ghost stays for ever. None
+    /// if the case is not plain.
+    #[inline]
+    fn vacancy(&self, hash: Hash) -> Option<usize> {
+        if !self.is_plain || self.same != 0 || self.vacant == 0 {
+            return None;
+        }
+        if self.ghosts != 0 {
+            return Some(self.ghosts.trailing_zeros() as usize % WORDS);
+        }
+        let turn = (hash.want >> 32) as u32 % WORDS as u32;
+        let turned = self.vacant >> turn | self.vacant << (WORDS as u32 - turn);
+        Some((turned.trailing_zeros() + turn) as usize % WORDS)
     }
 }
 
@@ -784,7 +958,8 @@ impl<K, V> Drop for Ours<'_, K, V> {
 
 /// Where a new entry can go.
 enum Vacancy {
-    At(Position, u64),
+    /// Its word now, and what the key's ghost remembers.
+    At(Position, u64, u32),
     Nowhere,
     /// The key is there, or the table is another.
     Again,
@@ -830,7 +1005,7 @@ mod tests {
     /// Two choices of one key may be the same bucket, which a look through them passes twice.
     #[test]
     fn a_key_whose_choices_coincide_is_no_rival_of_itself() {
-        let index = Index::<u64, ()>::new(LOAD * 2 - 1);
+        let index = Index::<u64, ()>::new(LOAD * 2 - 1, u64::from(LOAD * 2 - 1));
         let hazard = Hazard::new();
         let table = index.table(&hazard);
         assert_eq!(table.buckets(), 2);
@@ -841,11 +1016,11 @@ mod tests {
         let (goes_on, stays) = (home([0, 1]), home([0, 0]));
         // One more than the first bucket holds: it counts one that went on, and goes on doing so.
         for key in 0..=WORDS as u64 {
-            assert_eq!(insert(&index, goes_on, key), Inserted::New);
+            assert_eq!(insert(&index, goes_on, key), Inserted::New(0));
         }
         let found = index.find(hash(goes_on, 3), &3).expect("it was put in");
         assert!(index.remove(&found));
-        assert_eq!(insert(&index, stays, 99), Inserted::New);
+        assert_eq!(insert(&index, stays, 99), Inserted::New(0));
         let found = index.find(hash(stays, 99), &99).expect("it was put in");
         assert_eq!(found.probe, 0);
         assert!((0..=WORDS as u64).all(|key| index.find(hash(goes_on, key), &key).is_some() == (key != 3)));

@@ -12,6 +12,19 @@ use core::ptr;
 use crate::entry::Extra;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+/// Asks for a cache line that is going to be needed.
+#[inline]
+pub(crate) fn prefetch<T>(what: &T) {
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    // SAFETY: SSE is part of the architecture, and a prefetch of anything is harmless.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(what).cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    let _unused = what;
+}
+
 /// A list that lives for ever: what is pushed is never freed.
 pub(crate) struct Leaked<T: 'static> {
     head: AtomicPtr<Node<T>>,
@@ -275,6 +288,14 @@ impl<K, V> Slab<K, V> {
     #[inline]
     pub(crate) fn slot(&self, handle: u32) -> &Slot<K, V> {
         self.first_slot(handle).unwrap_or_else(|| self.further_slot(handle))
+    }
+
+    /// Asks for the slot of a handle, if that is quickly done.
+    #[inline]
+    pub(crate) fn prefetch(&self, handle: u32) {
+        if let Some(slot) = self.first_slot(handle) {
+            prefetch(slot);
+        }
     }
 
     #[inline(never)]

@@ -69,7 +69,7 @@ impl Model {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self {
-            index: Index::new(1),
+            index: Index::new(1, 1),
             deadlines: Deadlines::new(),
             limbo: List::new(),
             alive: AtomicUsize::new(0),
@@ -116,7 +116,7 @@ impl Model {
         self.index.slab.slot(handle).kind.store(kind::MAIN, Ordering::Relaxed);
         self.alive.fetch_add(1, Ordering::Relaxed);
         match self.index.insert(hash, handle) {
-            Inserted::New => {}
+            Inserted::New(_) => {}
             Inserted::Replaced(old) => self.retire(old),
             Inserted::Overtaken | Inserted::Full => self.retire(handle),
         }

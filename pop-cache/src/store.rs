@@ -10,7 +10,7 @@ use ahash::RandomState;
 
 use crate::deadlines::Deadlines;
 use crate::entry::Extra;
-use crate::hazard::Announced;
+use crate::hazard::{Announced, Hazard};
 use crate::index::{Found, Index, Inserted};
 use crate::memory::{List, Word, kind};
 use crate::policy::{By, Policy, Queues};
@@ -28,6 +28,9 @@ const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
 const IN_HAND: u32 = 16;
 /// The share of the capacity that may be on its way from eviction to reuse: one in so many.
 const HEADROOM: u64 = 64;
+/// The index is laid out for at least so many entries, 4 KiB: the cache of ten entries needs as many ghosts as one of a
+/// hundred to learn from.
+const ENTRIES_MIN: u64 = 190;
 /// Victims for one insert beyond what it needs.
 const AHEAD: usize = 2;
 /// Choices of the policy that may turn out to be gone.
@@ -105,7 +108,7 @@ impl Terms {
 impl<K, V> Store<K, V> {
     pub(crate) fn new(settings: Settings<K, V>) -> Self {
         Self {
-            index: Index::new(settings.expected),
+            index: Index::new(settings.expected, u64::from(settings.expected).max(ENTRIES_MIN)),
             hasher: RandomState::new(),
             weight: Room::new(settings.capacity),
             seats: settings.entries_max.map(Room::new),
@@ -246,6 +249,26 @@ impl<K, V> Store<K, V> {
             .or_else(|| slab.bump())
     }
 
+    /// Drops a ripe entry of weight 1, and hands its room and its slot on to another of weight 1: what nearly every insert
+    /// of a full cache without a weigher finds. None if there is none.
+    #[allow(unsafe_code)]
+    pub(crate) fn reuse(&self, own: Own<'_>) -> Option<u32> {
+        let (slab, stripe) = (&self.index.slab, own.stripe);
+        let handle = stripe.ripe.pop(slab)?;
+        if slab.slot(handle).kind.load(Ordering::Relaxed) & kind::WEIGHTED != 0 {
+            stripe.ripe.push(slab, handle);
+            return None;
+        }
+        // SAFETY: as in `reap`.
+        let pair = unsafe { slab.take(handle) };
+        stripe.retired.fetch_sub(1, Ordering::Relaxed);
+        // If a `Drop` panics, nothing comes into the slot.
+        let spare = Spare { store: self, own, handle };
+        drop(pair);
+        std::mem::forget(spare);
+        Some(handle)
+    }
+
     /// Gives back what is reserved for an entry that does not come.
     pub(crate) fn give_back(&self, own: &Stripe, weight: u64) {
         own.credit.fetch_add(weight, Ordering::Relaxed);
@@ -353,7 +376,7 @@ impl<K, V> Store<K, V> {
                 break;
             }
             let patience = self.index.slab.length() as usize * 2;
-            let Some(evicted) = self.evict(own, patience, at) else { break };
+            let Some(evicted) = self.evict(own, patience, 0, at) else { break };
             any = true;
             *evictable = evictable.saturating_sub(evicted);
             if own.stripe.pipeline() >= weight {
@@ -370,14 +393,14 @@ impl<K, V> Store<K, V> {
         let excess = self.weight.excess();
         // Where entries are heavier than what may be on its way, one of them is too much to give ahead of the need.
         let is_fine = self.mean_weight() <= share;
-        for _ in 0..AHEAD {
+        for turn in 0..AHEAD {
             if !is_fine && excess == 0 {
                 break;
             }
             if (self.weight.spare() > share || stripe.pipeline() >= share) && excess == 0 {
                 break;
             }
-            if self.evict(own, 0, at).is_none() {
+            if self.evict(own, 0, u64::from(turn == 0), at).is_none() {
                 break;
             }
         }
@@ -385,7 +408,7 @@ impl<K, V> Store<K, V> {
             && seats.spare() == 0
             && stripe.pipeline() < share
         {
-            let _evicted = self.evict(own, 0, at);
+            let _evicted = self.evict(own, 0, 1, at);
         }
         self.expire(own, at);
         self.sweep(own);
@@ -420,22 +443,25 @@ impl<K, V> Store<K, V> {
 
     /// Evicts one entry, and says what it weighed; the policy's choice, or if that has none any of the next `patience`
     /// slots.
-    fn evict(&self, own: Own<'_>, patience: usize, at: Option<Timestamp>) -> Option<u64> {
-        let hazard = crate::hazard::Hazard::new();
+    fn evict(&self, own: Own<'_>, patience: usize, ahead: u64, at: Option<Timestamp>) -> Option<u64> {
+        let hazard = Hazard::new();
         let slab = &self.index.slab;
         let is_expired =
             |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= self.now(at));
         for _ in 0..TRIES {
-            let queues = &self.index.table(&hazard).queues;
-            let Some((handle, by)) = self.policy.victim(slab, queues, is_expired) else { continue };
-            if let Some(weight) = self.evict_slot(own, handle, Some((queues, by)), at) {
+            let table = self.index.table(&hazard);
+            let local = &own.stripe.policy;
+            let Some((handle, by)) = self.policy.victim(local, slab, table, ahead, is_expired) else {
+                continue;
+            };
+            if let Some(weight) = self.evict_slot(own, &hazard, handle, Some(by), at) {
                 return Some(weight);
             }
         }
         for _ in 0..patience {
             let queues = &self.index.table(&hazard).queues;
             if let Some(handle) = self.policy.any_victim(slab, queues)
-                && let Some(weight) = self.evict_slot(own, handle, None, at)
+                && let Some(weight) = self.evict_slot(own, &hazard, handle, None, at)
             {
                 return Some(weight);
             }
@@ -443,31 +469,49 @@ impl<K, V> Store<K, V> {
         None
     }
 
-    /// Evicts the entry of a slot, if it is in the index.
+    /// Evicts the entry of a slot, if it is in the index and not pinned.
     fn evict_slot(
         &self,
         own: Own<'_>,
+        hazard: &Hazard,
         handle: u32,
-        by: Option<(&Queues, By)>,
+        by: Option<By>,
         at: Option<Timestamp>,
     ) -> Option<u64> {
+        let table = self.index.table(hazard);
+        let slot = self.index.slab.slot(handle);
+        if let Some((word, seen)) = self.index.word_of(table, hazard, handle)
+            && slot.kind.load(Ordering::Relaxed) & (kind::DEADLINE | kind::TAGGED | kind::PINNED) == 0
+        {
+            let weight = self.weight_of(handle);
+            let ghost = self.ghost(own, &table.queues, slot.frequency.load(Ordering::Relaxed), by);
+            if !Index::<K, V>::evict_word(word, seen, ghost) {
+                return None;
+            }
+            self.retire(own, handle, RemovalCause::Size);
+            return Some(weight);
+        }
         let found = self.index.find_slot(handle)?;
-        let marks = found.slot.kind.load(Ordering::Relaxed);
-        if marks & kind::PINNED != 0 {
+        if found.slot.kind.load(Ordering::Relaxed) & kind::PINNED != 0 {
             return None;
         }
-        let (home, frequency) = (found.slot.home(), found.slot.frequency.load(Ordering::Relaxed));
         let fault = self.fault(&found, at);
         let weight = self.weight_of(handle);
-        if !self.index.remove(&found) {
+        let ghost = match fault {
+            None => self.ghost(own, &table.queues, found.slot.frequency.load(Ordering::Relaxed), by),
+            Some(_) => 0,
+        };
+        if !self.index.evict(&found, ghost) {
             return None;
-        }
-        if let (Some((queues, by)), None) = (by, fault) {
-            self.policy.evicted(queues, home, frequency, by);
         }
         drop(found);
         self.retire(own, handle, fault.unwrap_or(RemovalCause::Size));
         Some(weight)
+    }
+
+    /// What is to be remembered of an entry that the policy chose.
+    fn ghost(&self, own: Own<'_>, queues: &Queues, frequency: u8, by: Option<By>) -> u32 {
+        by.map_or(0, |by| self.policy.evicted(&own.stripe.policy, queues, frequency, by))
     }
 
     /// Evicts until what is reserved fits the capacity, or nothing more can go.
@@ -508,6 +552,21 @@ impl<K, V> Store<K, V> {
     }
 }
 
+/// A free slot and room for an entry of weight 1.
+struct Spare<'s, K, V> {
+    store: &'s Store<K, V>,
+    own: Own<'s>,
+    handle: u32,
+}
+
+impl<K, V> Drop for Spare<'_, K, V> {
+    fn drop(&mut self) {
+        let stripe = self.own.stripe;
+        self.store.give_back(stripe, 1);
+        stripe.free.push(&self.store.index.slab, self.handle);
+    }
+}
+
 /// An entry on its way out of the cache.
 struct Leaving<'s, K, V> {
     store: &'s Store<K, V>,
@@ -524,7 +583,8 @@ impl<K, V> Drop for Leaving<'_, K, V> {
         const { assert!(kind::RETIRED == kind::MASK) };
         store.policy.gone(store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
         own.stripe.retired.fetch_add(weight, Ordering::Relaxed);
-        own.stripe.in_limbo.fetch_add(1, Ordering::Relaxed);
+        let in_limbo = &own.stripe.in_limbo;
+        in_limbo.store(in_limbo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         own.stripe.limbo.push(&store.index.slab, handle);
     }
 }
@@ -549,10 +609,8 @@ impl<K: Eq, V> Store<K, V> {
         seen: Option<&Found<'_, K, V>>,
     ) -> Put<K, V> {
         let (weight, deadline) = (terms.weight, terms.deadline);
-        let handle = match self.write(own.stripe, hash, key, value, terms) {
-            Ok(handle) => handle,
-            Err((key, value)) => return Put::Back(key, value),
-        };
+        let Some(handle) = self.slot(own.stripe) else { return Put::Back(key, value) };
+        self.write(handle, hash, key, value, terms);
         own.count(Count::WeightIn, weight);
         // Not in the index: it goes as it came, unless it is disarmed.
         let leaving = Leaving { store: self, own, handle };
@@ -571,9 +629,17 @@ impl<K: Eq, V> Store<K, V> {
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
             // All of its buckets are full: it is evicted at once.
             Inserted::Full => self.retire(own, handle, RemovalCause::Size),
-            Inserted::New => {}
+            Inserted::New(ghost) => self.admit(own, handle, ghost),
         }
         Put::Done
+    }
+
+    /// A new key is in.
+    fn admit(&self, own: Own<'_>, handle: u32, ghost: u32) {
+        let hazard = Hazard::new();
+        let frequency = self.policy.admit(&own.stripe.policy, &self.index.table(&hazard).queues, ghost);
+        // A hit that came first is lost, which is a hint less.
+        self.index.slab.slot(handle).frequency.store(frequency, Ordering::Relaxed);
     }
 
     fn replaced(&self, own: Own<'_>, old: u32, new: u32) {
@@ -593,8 +659,15 @@ impl<K: Eq, V> Store<K, V> {
         value: V,
         terms: Terms,
     ) -> Result<(), (K, V)> {
+        let Some(handle) = self.slot(own.stripe) else { return Err((key, value)) };
+        self.insert_into(own, handle, hash, key, value, terms);
+        Ok(())
+    }
+
+    /// The same, into this free slot.
+    pub(crate) fn insert_into(&self, own: Own<'_>, handle: u32, hash: Hash, key: K, value: V, terms: Terms) {
         let (weight, deadline) = (terms.weight, terms.deadline);
-        let handle = self.write(own.stripe, hash, key, value, terms)?;
+        self.write(handle, hash, key, value, terms);
         own.count(Count::WeightIn, weight);
         // A key whose comparison panics goes as it came.
         let leaving = Leaving { store: self, own, handle };
@@ -610,23 +683,21 @@ impl<K: Eq, V> Store<K, V> {
         match inserted {
             Inserted::Replaced(old) => self.replaced(own, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
-            Inserted::New | Inserted::Full => {}
+            Inserted::New(ghost) => self.admit(own, handle, ghost),
+            Inserted::Full => {}
         }
-        Ok(())
     }
 
     /// Writes an entry into a free slot.
     #[allow(unsafe_code)]
-    fn write(&self, own: &Stripe, hash: Hash, key: K, value: V, terms: Terms) -> Result<u32, (K, V)> {
+    fn write(&self, handle: u32, hash: Hash, key: K, value: V, terms: Terms) {
         let slab = &self.index.slab;
-        let Some(handle) = self.slot(own) else { return Err((key, value)) };
-        let hazard = crate::hazard::Hazard::new();
+        let hazard = Hazard::new();
         let table = self.index.table(&hazard);
         self.index.help(table);
         if handle >= table.entries() {
             self.index.grow();
         }
-        let frequency = self.policy.admit(&table.queues, hash.home);
         let mut marks = kind::SMALL;
         if terms.weight != 1 {
             slab.word(Word::Weight, handle).store(terms.weight, Ordering::Relaxed);
@@ -645,16 +716,14 @@ impl<K: Eq, V> Store<K, V> {
             slab.write(handle, hash.home, key, value);
         }
         let slot = slab.slot(handle);
-        slot.frequency.store(frequency, Ordering::Relaxed);
         slot.kind.store(marks, Ordering::Relaxed);
         self.policy.inserted(slab, &table.queues, handle);
-        Ok(handle)
     }
 
     /// Every bucket that a key may be in is full: the table grows if it is due, else one of their entries goes.
     #[cold]
     fn evict_neighbour(&self, own: Own<'_>, hash: Hash) {
-        let hazard = crate::hazard::Hazard::new();
+        let hazard = Hazard::new();
         let table = self.index.table(&hazard);
         if table.has_previous() || self.index.slab.length() >= table.entries() {
             // It is being replaced, or too small: a larger one makes room, and nothing is lost.

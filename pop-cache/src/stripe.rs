@@ -2,6 +2,7 @@
 
 use crate::hazard;
 use crate::memory::List;
+use crate::policy::Local;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Most stripes a cache has.
@@ -50,6 +51,8 @@ pub(crate) struct Stripe {
     pub(crate) ripe: List,
     /// Slots without an entry.
     pub(crate) free: List,
+    /// What the policy has not told all threads yet.
+    pub(crate) policy: Local,
 }
 
 impl Stripe {
@@ -64,6 +67,7 @@ impl Stripe {
             limbo: List::new(),
             ripe: List::new(),
             free: List::new(),
+            policy: Local::new(),
         }
     }
 
@@ -86,10 +90,9 @@ pub(crate) fn take(word: &AtomicU64, amount: u64) -> bool {
     false
 }
 
-/// Takes `amount` from a word, or what there is.
+/// Takes `amount` from a word that need not be exact, or what there is.
 pub(crate) fn take_most(word: &AtomicU64, amount: u64) {
-    let less = |current: u64| Some(current.saturating_sub(amount));
-    let _always_some = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    word.store(word.load(Ordering::Relaxed).saturating_sub(amount), Ordering::Relaxed);
 }
 
 /// One stripe for each thread, as long as there are as many.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - Zero: nothing was ever written here. In a table that succeeds another it means: not handed over yet.
-//! - `VACANT`: no entry.
+//! - `VACANT`: no entry. The tag and what is beside the flag may be those of the last entry that was here and was
+//!   evicted: its *ghost*, for the policy. Who comes to insert that key again is in this cache line anyway.
 //! - `OCCUPIED`: the entry with this handle is in the cache; with `TENTATIVE`, it is about to be.
 //! - `FROZEN`: this word is being handed over and never changes again; look in the successor.
 //! - `CARRY`, in the first word of a bucket: how many entries found the bucket full and went on to their next choice
@@ -21,7 +22,7 @@
 //! sixteen words of the two heirs, each from zero and so only once. Any number of threads may do this at the same
 //! time, and a late one changes nothing.
 
-use crate::memory::zeroed_words;
+use crate::memory::{prefetch, zeroed_words};
 use crate::policy::Queues;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -34,9 +35,9 @@ pub(crate) const PROBES: usize = if cfg!(loom) { 2 } else { SCATTERED + SPREAD }
 const SCATTERED: usize = 8;
 /// The last ones: an equal step apart, so that in a table of so many buckets or fewer they reach every one.
 const SPREAD: usize = 8;
-/// Entries for each bucket that a table is laid out for. More crowd the first choices (at 5.5 one look-up in 25 goes
-/// on to the second), fewer cost memory: 64 bytes for each bucket and what goes with it.
-pub(crate) const LOAD: u32 = if cfg!(loom) { 2 } else { 5 };
+/// Entries for each bucket that a table is laid out for. More leave fewer words to ghosts and crowd the first choices,
+/// fewer cost memory: 64 bytes for each bucket and what goes with it.
+pub(crate) const LOAD: u32 = if cfg!(loom) { 2 } else { 3 };
 
 pub(crate) const FROZEN: u64 = 1 << 63;
 pub(crate) const CARRY_ONE: u64 = 1 << 60;
@@ -45,6 +46,9 @@ pub(crate) const TENTATIVE: u64 = 1 << 59;
 pub(crate) const OCCUPIED: u64 = 1 << 58;
 pub(crate) const VACANT: u64 = 1;
 const TAG_BITS: u32 = 26;
+const TAG: u64 = ((1 << TAG_BITS) - 1) << 32;
+/// Bits of what a vacant word remembers, above the flag.
+pub(crate) const GHOST_BITS: u32 = 20;
 const HANDLE: u64 = u32::MAX as u64;
 
 /// A key's hash, as the index uses it.
@@ -79,6 +83,25 @@ impl Hash {
     pub(crate) fn matches_tentative(self, word: u64) -> bool {
         self.matches(word ^ TENTATIVE)
     }
+
+    /// Whether a vacant word remembers an entry with this tag.
+    #[inline]
+    pub(crate) fn remembers(self, word: u64) -> bool {
+        self.matches(word ^ OCCUPIED) && ghost_of(word) != 0
+    }
+}
+
+/// What a vacant word remembers; zero is nothing.
+#[inline]
+pub(crate) fn ghost_of(word: u64) -> u32 {
+    (word & HANDLE) as u32 >> 1
+}
+
+/// The vacant word that an entry leaves behind whose word this is.
+#[inline]
+pub(crate) fn vacated(word: u64, ghost: u32) -> u64 {
+    debug_assert!(ghost >> GHOST_BITS == 0);
+    if ghost == 0 { VACANT } else { word & TAG | u64::from(ghost) << 1 | VACANT }
 }
 
 #[inline]
@@ -185,6 +208,12 @@ impl Table {
     pub(crate) fn bucket(&self, place: usize) -> &Bucket {
         let start = self.first + place * WORDS;
         self.words[start..start + WORDS].try_into().expect("a bucket's words")
+    }
+
+    /// Asks for the first choice of a home hash.
+    #[inline]
+    pub(crate) fn prefetch(&self, home: u32) {
+        prefetch(self.bucket(self.place(home, 0)));
     }
 
     #[inline]

@@ -52,7 +52,7 @@ fn an_entry_costs_what_the_readme_says() {
     let cache: Cache<u64, u64> = Cache::builder(ENTRIES).build();
     (0..ENTRIES).for_each(|key| cache.insert(key, key).unwrap());
     let beyond = (in_use() - before) as f64 / ENTRIES as f64 - 16.0;
-    // 8 of header, 64 / 5 of index, 8 of ghosts, 4 of the window's ring, and little of what does not grow.
+    // 8 of header, 64 / 3 of index and ghosts, 4 of the window's ring, and little of what does not grow.
     assert!((30.0..36.4).contains(&beyond), "{beyond} bytes an entry");
     drop(cache);
     assert!(in_use() < before + 64 * 1024, "not given back");

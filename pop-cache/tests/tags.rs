@@ -34,7 +34,7 @@ fn memory_comes_back_with_the_inserts_that_follow() {
     }
     cache.invalidate_tag(0);
     assert_eq!(cache.len(), 50_000);
-    let buckets = (1 << 20) / 5 + 1;
+    let buckets = (1 << 20) / 3 + 1;
     // Four buckets each.
     (0..=buckets / 4).for_each(|key| cache.insert(1_000_000 + key, key).unwrap());
     assert_eq!(cache.stats().removed, 25_000);
