@@ -15,7 +15,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     ///
     /// # Errors
     /// The loader's, to everyone who waited for it, and for as long as the builder's
-    /// [`error_time_to_live`](Builder::error_time_to_live) says to whoever asks.
+    /// [`error_time_to_live`](crate::Builder::error_time_to_live) says to whoever asks.
     pub fn get_or_insert_with<E: Clone + Send + Sync + 'static>(
         &self,
         key: K,
