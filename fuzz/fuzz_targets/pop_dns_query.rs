@@ -40,7 +40,7 @@ fuzz_target!(|query: &[u8]| {
         });
         assert_eq!(whole, rcode);
     }
-    if let Some(transfer) = AUTHORITY.transfer(query, client) {
+    if let Some(transfer) = AUTHORITY.transfer(query, client, Timestamp::ZERO) {
         transfer.for_each(|message| Message::parse(&message).expect("a header").check().expect("a whole message"));
     }
 });
