@@ -19,6 +19,7 @@ mod random;
 mod resolver;
 mod table;
 mod timeline;
+mod visits;
 
 use std::process::ExitCode;
 
