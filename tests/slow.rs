@@ -186,6 +186,14 @@ async fn rapid_resets_and_endless_heads_end() {
         })
         .collect();
     assert!(flood(&pop, &resets, 1).await, "rapid reset");
+    // MadeYouReset (CVE-2025-8671): the client breaks a rule in each of its streams, so that we do the resetting.
+    let provoked: Vec<_> = (0..3000_u32)
+        .flat_map(|index| {
+            let stream = 2 * index + 1;
+            [frame(HEADERS, 5, stream, &block()), frame(WINDOW_UPDATE, 0, stream, &[0; 4])]
+        })
+        .collect();
+    assert!(flood(&pop, &provoked, 1).await, "resets that we are made to send");
     let mut endless = vec![frame(HEADERS, 1, 1, &block())];
     endless.extend(vec![frame(CONTINUATION, 0, 1, &[0; 1000]); 500]);
     assert!(flood(&pop, &endless, 1).await, "CONTINUATION flood");
