@@ -44,7 +44,7 @@ mod look;
 use core::borrow::Borrow;
 use core::ptr;
 
-use self::look::{Look, matching, words_of};
+use self::look::Look;
 use crate::entry::Extra;
 use crate::hazard::{Announced, Hazard};
 use crate::memory::{Slab, Slot, kind};
@@ -187,7 +187,7 @@ impl<K, V> Index<K, V> {
         let hazard = Hazard::new();
         let table = self.table(&hazard);
         let bucket = table.bucket(table.place(hash.home, 0));
-        let matching = matching(bucket, hash);
+        let matching = Look::at(bucket).matching(hash);
         if matching != 0 {
             let word = &bucket[matching.trailing_zeros() as usize % WORDS];
             let seen = word.load(Ordering::Relaxed);
@@ -219,8 +219,8 @@ impl<K, V> Index<K, V> {
         if table.has_previous() {
             return false;
         }
-        let look = Look::at(&words_of(table.bucket(table.place(hash.home, 0))), hash);
-        look.is_plain && look.same == 0
+        let look = Look::at(table.bucket(table.place(hash.home, 0)));
+        look.is_plain() && look.same(hash) == 0
     }
 
     /// The same, by every choice and in tables that are being replaced.
@@ -405,14 +405,12 @@ impl<K, V> Index<K, V> {
         let slot = self.slab.slot(handle);
         hazard.announce(slot.address());
         // After the announcement, so the entry stays in its slot while its word stays.
-        let words = words_of(table.bucket(table.place(slot.home(), 0)));
-        let mut at = 0;
-        for (index, &word) in words.iter().enumerate() {
-            let is_it = word & (OCCUPIED | TENTATIVE | FROZEN) == OCCUPIED && handle_of(word) == handle;
-            at |= u32::from(is_it) << index;
-        }
-        let index = at.trailing_zeros() as usize;
-        (at != 0).then(|| (&table.bucket(table.place(slot.home(), 0))[index % WORDS], words[index % WORDS]))
+        let bucket = table.bucket(table.place(slot.home(), 0));
+        let word = &bucket[Look::at(bucket).entry(handle)?];
+        let seen = word.load(Ordering::SeqCst);
+        // It may have changed since.
+        let is_there = seen & (OCCUPIED | TENTATIVE | FROZEN) == OCCUPIED && handle_of(seen) == handle;
+        is_there.then_some((word, seen))
     }
 
     /// Takes an entry out whose word was found, and leaves this ghost. False if it is not there any more.

@@ -120,6 +120,13 @@ fn bump(counter: &AtomicU64, by: u64) -> u64 {
     sum
 }
 
+/// A ghost's stamp counts drops in steps of so many, as a power of two: about a hundredth of the residents. The number of
+/// residents moves a little all the time; a step that moved with it would make nonsense of the stamps that are there. So it
+/// changes where hardly any cache's size is: at 8/9 of a power of two.
+fn stride_bits(residents: u64) -> u32 {
+    (residents + residents / 8).max(1).ilog2().saturating_sub(6)
+}
+
 fn aged(frequency: u8, epochs: u32) -> u8 {
     frequency >> epochs.min(7)
 }
@@ -158,10 +165,11 @@ impl Policy {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let epochs = epoch.wrapping_sub(ghost.epoch) & 15;
         let frequency = (aged(ghost.frequency, epochs) + 1).min(FREQUENCY_MAX);
-        let stride = residents.div_ceil(64);
+        let stride_bits = stride_bits(residents);
         let drops = &self.drops[usize::from(ghost.by == By::Main as u32)];
-        let age = (drops.load(Ordering::Relaxed) / stride).wrapping_sub(u64::from(ghost.stamp)) & 1023;
-        self.adapt(ghost.by, age * stride, residents);
+        let now = drops.load(Ordering::Relaxed) >> stride_bits;
+        let age = now.wrapping_sub(u64::from(ghost.stamp)) & 1023;
+        self.adapt(ghost.by, age << stride_bits, residents);
         frequency << 2
     }
 
@@ -214,15 +222,16 @@ impl Policy {
 
     /// An entry of this last frequency is evicted by this policy's choice: its ghost.
     pub(crate) fn evicted(&self, local: &Local, queues: &Queues, frequency: u8, by: By) -> u32 {
-        let stride = self.residents(queues).div_ceil(64);
+        let stride_bits = stride_bits(self.residents(queues));
         let which = usize::from(by == By::Main);
         // A part of what a stamp can tell apart.
-        let drops = bump_by_and_by(&self.drops[which], &local.drops[which], 1, (stride / 8).min(16));
+        let held_back = (1 << stride_bits) / 8;
+        let drops = bump_by_and_by(&self.drops[which], &local.drops[which], 1, held_back.min(16));
         let ghost = Ghost {
             frequency: frequency >> 2,
             epoch: self.epoch.load(Ordering::Relaxed) & 15,
             by: by as u32,
-            stamp: (drops / stride) as u32 & 1023,
+            stamp: (drops >> stride_bits) as u32 & 1023,
         };
         ghost.bits()
     }

@@ -279,14 +279,15 @@ impl<K, V> Store<K, V> {
 
     /// What a slot weighs, roughly.
     fn mean_weight(&self) -> u64 {
-        self.weight.reserved() / u64::from(self.index.slab.length()).max(1)
+        let (reserved, slots) = (self.weight.reserved(), u64::from(self.index.slab.length()));
+        // Without a weigher it takes no division.
+        if reserved <= slots { 1 } else { reserved / slots.max(1) }
     }
 
     /// How much may be on its way from eviction to reuse in one stripe.
     fn share(&self) -> u64 {
-        let mean_weight = self.mean_weight() + 1;
-        let stripes = self.stripes.len() as u64;
-        (self.weight.capacity() / HEADROOM / stripes).min(BATCH.saturating_mul(mean_weight))
+        let most = (self.weight.capacity() / HEADROOM) >> self.stripes.len().ilog2();
+        most.min(BATCH.saturating_mul(self.mean_weight() + 1))
     }
 
     /// Takes an entry's room from what the stripe has.

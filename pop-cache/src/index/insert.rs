@@ -1,6 +1,6 @@
 //! The protocol of an insert: a tentative word, a look at the rivals, and the end of the mark.
 
-use super::look::{Look, words_of};
+use super::look::Look;
 use super::*;
 
 /// How an attempt to insert a new key ended.
@@ -137,21 +137,22 @@ impl<K: Eq, V> Index<K, V> {
             return None;
         }
         let bucket = table.bucket(table.place(hash.home, 0));
-        let words = words_of(bucket);
-        let look = Look::at(&words, hash);
-        let index = look.vacancy(hash)?;
-        let current = words[index];
+        let index = Look::at(bucket).vacancy(hash)?;
+        let current = bucket[index].load(Ordering::SeqCst);
+        if current & (OCCUPIED | FROZEN | CARRY) != 0 {
+            return None;
+        }
         let ghost = if hash.remembers(current) { ghost_of(current) } else { 0 };
         let tentative = hash.word(handle) | TENTATIVE;
-        // As in `insert_new`. The word has no count in it, else it would not have looked vacant.
+        // As in `insert_new`.
         if bucket[index].compare_exchange(current, tentative, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return Some(Attempt::Again);
         }
         after_write();
         let position = Position { probe: 0, index };
         let ours = Ours { index: self, table, hash, position, tentative };
-        let look = Look::at(&words_of(bucket), hash);
-        let settled = if look.is_plain && look.same == 1 << index {
+        let look = Look::at(bucket);
+        let settled = if look.is_plain() && look.same(hash) == 1 << index {
             self.swap_ours(table, hash, position, tentative, tentative & !TENTATIVE)
         } else {
             // SAFETY: as in `insert_new`.
