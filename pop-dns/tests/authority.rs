@@ -29,6 +29,8 @@ a.b.ent A     192.0.2.7
 child   NS    ns.child
 ns.child A    192.0.2.99
 old     DNAME new
+spin    DNAME y.spin2
+spin2   DNAME x.spin
 x.new   A     192.0.2.8
 $GENERATE 1-3 host$ A 198.51.100.$
 geo     A     192.0.2.200
@@ -223,6 +225,22 @@ fn broken_queries_get_what_the_rfc_says() {
     twice[11] += 1;
     twice.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
     assert_eq!(ask(&twice, Transport::Udp).0, Outcome::Answered(Rcode::FORMERR));
+}
+
+/// DNAMEs that lead to each other make a name longer each time: it ends at eight, or when there is no room in a name.
+#[test]
+fn a_chain_of_dnames_ends() {
+    let long = "a234567890.".repeat(21);
+    for (below, rcode, dnames) in [("a.", Rcode::NOERROR, 8), (&long[..], Rcode::YXDOMAIN, 3)] {
+        let qname = format!("{below}spin.example.org");
+        let query = MessageBuilder::query(1, &name(&qname), RecordType::A).finish();
+        let (outcome, wire) = ask(&query, Transport::Tcp);
+        let message = Message::parse(&wire).unwrap();
+        message.check().unwrap();
+        let records = message.answers().unwrap().map(Result::unwrap);
+        let seen = records.filter(|record| record.rtype == RecordType::DNAME).count();
+        assert_eq!((outcome, seen), (Outcome::Answered(rcode), dnames), "{qname}");
+    }
 }
 
 /// Whatever comes in: no panic, and an answer never longer than its limit.

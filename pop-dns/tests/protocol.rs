@@ -67,6 +67,29 @@ fn a_client_gets_a_cookie_and_is_known_by_it() {
     assert_eq!(ask_by(&authority, &odd, at, Transport::Udp).0, Outcome::Answered(Rcode::FORMERR));
 }
 
+/// A new secret: cookies of the old one are good until they are too old, and are answered with new ones.
+#[test]
+fn a_cookie_outlives_the_secret_it_was_made_with() {
+    let (old, new) = ([7; 16], [8; 16]);
+    let ask = |secret, cookie: &[u8], at| {
+        let authority = Authority::new([zone(ZONE)]).cookies(secret, CookiePolicy::Demand);
+        let asked = query("www.example.org", RecordType::A, &[(option::COOKIE, cookie)]);
+        let (outcome, answer) = ask_by(&authority, &asked, at, Transport::Udp);
+        (outcome, option_of(&answer, option::COOKIE).unwrap())
+    };
+    let at = 1_800_000_000;
+    let good = Outcome::Answered(Rcode::NOERROR);
+    let (_, first) = ask(CookieSecret::new(old), &[9; 8], at);
+    let rolled = CookieSecret::new(new).with_previous(old);
+    let (outcome, second) = ask(rolled, &first, at + 60);
+    assert_eq!((outcome, second[..8] == [9; 8], second == first), (good, true, false));
+    assert_eq!(ask(CookieSecret::new(new), &second, at + 120).0, good, "the next is made with the new one");
+    let bad = Outcome::Answered(Rcode::BADCOOKIE);
+    assert_eq!(ask(CookieSecret::new(new), &first, at + 120).0, bad, "the old one is gone");
+    assert_eq!(ask(rolled, &first, at + 4000).0, bad, "too old");
+    assert_eq!(ask(CookieSecret::new(old).with_previous(new), &second, at + 60).0, good, "the first step");
+}
+
 /// RFC 7873 §5.4.
 #[test]
 fn a_message_without_a_question_may_ask_for_a_cookie() {

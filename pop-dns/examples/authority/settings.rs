@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Threads that serve UDP on each address.
     #[arg(long, env = "POP_WORKERS", value_name = "N", default_value = "1")]
     pub(crate) workers: NonZeroUsize,
+    /// Takes a zone only if its ZONEMD record holds (RFC 8976).
+    #[arg(long, env = "POP_ZONEMD")]
+    pub(crate) zonemd: bool,
     /// What `id.server` in class CH and NSID answer.
     #[arg(long, env = "POP_SERVER_ID", value_name = "TEXT")]
     pub(crate) server_id: Option<String>,
@@ -101,6 +104,9 @@ pub(crate) fn zones(arguments: &Arguments) -> Result<Vec<Arc<Zone>>, Box<dyn Err
         };
         let start = std::time::Instant::now();
         let zone = Zone::load(file, origin)?;
+        if arguments.zonemd {
+            pop_dns::dnssec::verify_zone(&zone).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
         eprintln!("zone {}: {} records in {:.2?}", zone.origin(), zone.records(), start.elapsed());
         zones.push(Arc::new(zone));
     }

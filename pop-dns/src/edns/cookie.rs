@@ -59,14 +59,25 @@ pub enum CookieVerdict {
 
 /// The secret from which a server makes its cookies, shared by all servers of an anycast address.
 #[derive(Clone, Copy)]
-pub struct CookieSecret([u64; 2]);
+pub struct CookieSecret {
+    current: [u64; 2],
+    /// What cookies were made with before, and are still taken.
+    previous: Option<[u64; 2]>,
+}
 
 impl CookieSecret {
     /// A secret of 128 bits.
     #[must_use]
     pub fn new(secret: [u8; 16]) -> Self {
-        let [low, high] = halves(secret);
-        Self([low, high])
+        Self { current: halves(secret), previous: None }
+    }
+
+    /// A secret that takes the place of another: cookies are made with this one, and those made with the other are taken
+    /// until they are too old (RFC 9018 §5). An anycast address rolls over in two steps: first every server learns the new
+    /// secret as `previous` of the old one, then each makes it the current.
+    #[must_use]
+    pub fn with_previous(self, previous: [u8; 16]) -> Self {
+        Self { previous: Some(halves(previous)), ..self }
     }
 
     /// The contents of the option to answer with: the client's cookie and one of ours made at `now`, in seconds
@@ -82,7 +93,7 @@ impl CookieSecret {
         contents[..8].copy_from_slice(&client);
         contents[8] = VERSION;
         contents[12..16].copy_from_slice(&now.to_be_bytes());
-        let hash = self.hash(&contents[..16], address);
+        let hash = hash(self.current, &contents[..16], address);
         contents[16..].copy_from_slice(&hash);
         contents
     }
@@ -99,33 +110,37 @@ impl CookieSecret {
         head[..8].copy_from_slice(&cookie.client);
         head[8..].copy_from_slice(&server[..8]);
         // Every octet is compared, whatever the first difference.
-        let hash = self.hash(&head, address);
-        let difference = hash.iter().zip(&server[8..]).fold(0, |all, (one, two)| all | (one ^ two));
+        let made_with = |secret| {
+            let hash = hash(secret, &head, address);
+            hash.iter().zip(&server[8..]).fold(0, |all, (one, two)| all | (one ^ two)) == 0
+        };
+        let by_current = made_with(self.current);
+        let ours = by_current || self.previous.is_some_and(made_with);
         // RFC 1982: the difference of two times modulo 2^32, with its sign.
         let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
         let age = now.wrapping_sub(made) as i32;
-        if difference != 0 || server[0] != VERSION || !(-AHEAD_MAX..=AGE_MAX).contains(&age) {
+        if !ours || server[0] != VERSION || !(-AHEAD_MAX..=AGE_MAX).contains(&age) {
             return CookieVerdict::Invalid;
         }
-        CookieVerdict::Valid { renew: age > AGE_RENEWED }
+        CookieVerdict::Valid { renew: age > AGE_RENEWED || !by_current }
     }
+}
 
-    /// RFC 9018 §4.4: SipHash-2-4 over client cookie, version, reserved, time and the client's address.
-    fn hash(&self, head: &[u8], address: IpAddr) -> [u8; 8] {
-        let mut input = [0; 32];
-        input[..16].copy_from_slice(head);
-        let octets = match address {
-            IpAddr::V4(address) => {
-                input[16..20].copy_from_slice(&address.octets());
-                20
-            }
-            IpAddr::V6(address) => {
-                input[16..].copy_from_slice(&address.octets());
-                32
-            }
-        };
-        siphash(self.0, &input[..octets]).to_le_bytes()
-    }
+/// RFC 9018 §4.4: SipHash-2-4 over client cookie, version, reserved, time and the client's address.
+fn hash(secret: [u64; 2], head: &[u8], address: IpAddr) -> [u8; 8] {
+    let mut input = [0; 32];
+    input[..16].copy_from_slice(head);
+    let octets = match address {
+        IpAddr::V4(address) => {
+            input[16..20].copy_from_slice(&address.octets());
+            20
+        }
+        IpAddr::V6(address) => {
+            input[16..].copy_from_slice(&address.octets());
+            32
+        }
+    };
+    siphash(secret, &input[..octets]).to_le_bytes()
 }
 
 /// The secret stays one.
