@@ -1,126 +1,20 @@
-//! The forwarder, asked as a subscriber asks, with upstreams that do as they are told.
+//! The forwarder's answers: from upstreams, from the cache, stale ones, and for whom.
 #![cfg(feature = "tokio")]
 
+mod subscriber;
 mod upstream;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pop_dns::forward::{Action, Forwarder, ForwarderBuilder, ForwarderError, Lists, Reach, Strangers};
-use pop_dns::server::{Handled, Handler};
-use pop_dns::{
-    ClientSubnet, EdnsOption, EdnsParts, Flags, Message, MessageBuilder, Outcome, Query, Rcode, RecordType,
-    Section, Timestamp, Transport,
-};
+use pop_dns::forward::Reach;
+use pop_dns::{Flags, Message, MessageBuilder, Query, Rcode, RecordType, Section};
+use subscriber::{SUBSCRIBER, Said, ask, ask_as, builder, later, query};
 use upstream::{Upstream, address, answer, answer_with, now};
-
-const SUBSCRIBER: &str = "192.0.2.7";
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn builder(upstream: &Upstream) -> ForwarderBuilder {
-    Forwarder::builder().upstream(upstream.address).allow((ip("192.0.2.0"), 24))
-}
-
-/// A query with EDNS, and perhaps for a block.
-fn query(name: &str, qtype: RecordType, subnet: Option<(&str, u8)>) -> Vec<u8> {
-    let mut builder = MessageBuilder::query(77, &name.parse().unwrap(), qtype);
-    let client_subnet = subnet.map(|(address, length)| ClientSubnet::new(ip(address), length));
-    let edns = EdnsParts { udp_payload: 1232, client_subnet, ..EdnsParts::default() };
-    builder.edns(&edns, Rcode::NOERROR).unwrap();
-    builder.finish()
-}
-
-async fn ask_as(forwarder: &Forwarder, client: &str, query: &[u8]) -> Option<Vec<u8>> {
-    let mut answer = Vec::new();
-    match forwarder.handle(query, ip(client), Timestamp::ZERO, Transport::Udp, &mut answer) {
-        Handled::Done(Outcome::Silent) => None,
-        Handled::Done(Outcome::Answered(_)) => Some(answer),
-        Handled::Later(later) => later.await,
-        Handled::Many(_) => unreachable!("a forwarder transfers nothing"),
-    }
-}
-
-/// What an answer says: its code, its records, its extended error.
-#[derive(Debug, PartialEq, Eq)]
-struct Said {
-    rcode: Rcode,
-    records: Vec<(String, u32)>,
-    error: Option<u16>,
-}
-
-impl Said {
-    fn new(octets: &[u8]) -> Self {
-        let message = Message::parse(octets).unwrap();
-        message.check().unwrap();
-        assert_eq!(message.header().id, 77);
-        assert!(message.header().flags.has(Flags::QR | Flags::RA));
-        let records = message.answers().unwrap().map(|record| {
-            let record = record.unwrap();
-            (record.rdata().unwrap().to_string(), record.ttl)
-        });
-        let edns = message.edns().unwrap();
-        let error = edns.and_then(|edns| {
-            edns.typed_options().find_map(|option| match option {
-                Ok(EdnsOption::ExtendedError { code, .. }) => Some(code),
-                _ => None,
-            })
-        });
-        Self { rcode: message.header().flags.rcode(), records: records.collect(), error }
-    }
-
-    fn data(&self) -> Vec<&str> {
-        self.records.iter().map(|(data, _)| data.as_str()).collect()
-    }
-}
-
-async fn ask(forwarder: &Forwarder, name: &str) -> Said {
-    Said::new(&ask_as(forwarder, SUBSCRIBER, &query(name, RecordType::A, None)).await.unwrap())
-}
-
-async fn later(duration: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(duration).await;
-    tokio::time::resume();
-}
 
 const SOA: (Section, &str, RecordType, u32, &str) =
     (Section::Authority, "example.org", RecordType::SOA, 600, "ns host 1 3600 600 86400 300");
-
-#[tokio::test]
-async fn it_does_not_start_without_upstreams_or_subscribers() {
-    let upstream: std::net::SocketAddr = "127.0.0.1:53".parse().unwrap();
-    let error = Forwarder::builder().upstream(upstream).build().unwrap_err();
-    assert_eq!(error, ForwarderError::NobodyAllowed);
-    let error = Forwarder::builder().allow((ip("192.0.2.0"), 24)).build().unwrap_err();
-    assert_eq!(error, ForwarderError::NoUpstream);
-    let many = (0..65).fold(Forwarder::builder(), |builder, _| builder.upstream(upstream));
-    assert_eq!(many.build().unwrap_err(), ForwarderError::TooManyUpstreams { count: 65 });
-}
-
-#[test]
-fn it_says_that_it_needs_a_runtime() {
-    let upstream: std::net::SocketAddr = "127.0.0.1:53".parse().unwrap();
-    let built = Forwarder::builder().upstream(upstream).allow((ip("192.0.2.0"), 24)).build();
-    assert_eq!(built.unwrap_err(), ForwarderError::NoRuntime);
-}
-
-#[tokio::test]
-async fn strangers_are_refused_or_not_heard() {
-    let upstream = Upstream::start(|query, _, _| now(address(query, 60, "192.0.2.1"))).await;
-    let query = query("www.example.org", RecordType::A, None);
-    let forwarder = builder(&upstream).build().unwrap();
-    let told = Said::new(&ask_as(&forwarder, "192.0.3.7", &query).await.unwrap());
-    assert_eq!((told.rcode, told.error), (Rcode::REFUSED, Some(18)));
-    let forwarder = builder(&upstream).strangers(Strangers::Drop).build().unwrap();
-    assert_eq!(ask_as(&forwarder, "192.0.3.7", &query).await, None);
-    assert_eq!(ask_as(&forwarder, "192.0.3.7", &query[..5]).await, None);
-    assert_eq!((upstream.queries(), forwarder.stats().strangers), (0, 2));
-}
 
 #[tokio::test]
 async fn answers_are_cached_and_age() {
@@ -342,144 +236,6 @@ async fn nothing_of_the_client_is_told_unless_asked_for() {
     let octets = ask_as(&forwarder, SUBSCRIBER, &query).await.unwrap();
     assert_eq!(Said::new(&octets).data(), ["192.0.2.1"]);
     assert!(Message::parse(&octets).unwrap().edns().unwrap().unwrap().client_subnet().unwrap().is_none());
-}
-
-#[tokio::test]
-async fn only_the_chain_from_the_question_is_taken() {
-    let upstream = Upstream::start(|query, _, _| {
-        let records = [
-            (Section::Answer, "evil.example", RecordType::A, 600, "203.0.113.66"),
-            (Section::Answer, "@", RecordType::CNAME, 600, "a.example.net"),
-            (Section::Answer, "b.example.net", RecordType::A, 600, "192.0.2.1"),
-            (Section::Answer, "a.example.net", RecordType::CNAME, 30, "b.example.net"),
-            (Section::Answer, "a.example.net", RecordType::TXT, 600, "odd"),
-            (Section::Authority, "example.net", RecordType::NS, 600, "evil.example"),
-            (Section::Additional, "evil.example", RecordType::A, 600, "203.0.113.66"),
-        ];
-        now(answer(query, Rcode::NOERROR, &records))
-    })
-    .await;
-    let forwarder = builder(&upstream).build().unwrap();
-    let octets =
-        ask_as(&forwarder, SUBSCRIBER, &query("www.example.org", RecordType::A, None)).await.unwrap();
-    let said = Said::new(&octets);
-    assert_eq!(said.data(), ["a.example.net.", "b.example.net.", "192.0.2.1"]);
-    let counts = Message::parse(&octets).unwrap().header().counts;
-    assert_eq!(counts, [1, 3, 0, 1], "no authority, and nothing additional but OPT");
-    // The chain is as fresh as its weakest link.
-    later(Duration::from_secs(30)).await;
-    ask(&forwarder, "www.example.org").await;
-    assert_eq!(upstream.queries(), 2);
-}
-
-#[tokio::test]
-async fn chains_without_end_fail() {
-    let upstream = Upstream::start(|query, _, _| {
-        let owners: Vec<String> = (0..14).map(|step| format!("{step}.example.net")).collect();
-        let mut records = vec![(Section::Answer, "@", RecordType::CNAME, 600, owners[0].as_str())];
-        for pair in owners.windows(2) {
-            records.push((Section::Answer, &pair[0], RecordType::CNAME, 600, &pair[1]));
-        }
-        now(answer(query, Rcode::NOERROR, &records))
-    })
-    .await;
-    let forwarder = builder(&upstream).build().unwrap();
-    assert_eq!(ask(&forwarder, "www.example.org").await.rcode, Rcode::SERVFAIL);
-    assert_eq!(forwarder.stats().cached_entries, 0);
-}
-
-#[tokio::test]
-async fn what_is_not_for_a_forwarder() {
-    let upstream = Upstream::start(|query, _, _| now(address(query, 60, "192.0.2.1"))).await;
-    let forwarder = builder(&upstream).build().unwrap();
-    let code = |octets: Option<Vec<u8>>| {
-        octets.map(|octets| Message::parse(&octets).unwrap().header().flags.rcode())
-    };
-    let mut no_recursion = query("www.example.org", RecordType::A, None);
-    no_recursion[2] &= !1;
-    let mut response = query("www.example.org", RecordType::A, None);
-    response[2] |= 0x80;
-    let mut notify = query("www.example.org", RecordType::SOA, None);
-    notify[2] |= 4 << 3;
-    let mut chaos = query("version.bind", RecordType::TXT, None);
-    let class = 12 + b"\x07version\x04bind\x00".len() + 3;
-    chaos[class] = 3;
-    let mut two = query("www.example.org", RecordType::A, None);
-    two[5] = 2;
-    for (what, octets, expected) in [
-        ("recursion not desired", no_recursion, Some(Rcode::REFUSED)),
-        ("a transfer", query("example.org", RecordType::AXFR, None), Some(Rcode::NOTIMP)),
-        ("a response", response, None),
-        ("a notification", notify, Some(Rcode::NOTIMP)),
-        ("another class", chaos, Some(Rcode::REFUSED)),
-        ("two questions", two, Some(Rcode::FORMERR)),
-        ("half a header", vec![0; 7], None),
-        ("any", query("example.org", RecordType::ANY, None), Some(Rcode::NOERROR)),
-        (
-            "a private reverse zone",
-            query("1.0.0.10.in-addr.arpa", RecordType::PTR, None),
-            Some(Rcode::NXDOMAIN),
-        ),
-        ("localhost", query("localhost", RecordType::A, None), Some(Rcode::NOERROR)),
-    ] {
-        assert_eq!(code(ask_as(&forwarder, SUBSCRIBER, &octets).await), expected, "{what}");
-    }
-    assert_eq!(upstream.queries(), 0);
-}
-
-#[tokio::test]
-async fn lists_block_allow_and_answer() {
-    let upstream = Upstream::start(|query, _, _| now(address(query, 60, "192.0.2.1"))).await;
-    let mut lists = Lists::default();
-    lists.insert(&"ads.example".parse().unwrap(), Reach::Subtree, Action::NxDomain);
-    lists.insert(&"good.ads.example".parse().unwrap(), Reach::Subtree, Action::Allow);
-    lists.insert(&"silent.example".parse().unwrap(), Reach::Name, Action::Drop);
-    lists.insert(&"portal.example".parse().unwrap(), Reach::Name, Action::addresses([ip("192.0.2.80")]));
-    lists.insert(&"none.example".parse().unwrap(), Reach::Name, Action::NoData);
-    let forwarder = builder(&upstream).lists(lists).build().unwrap();
-    let said = ask(&forwarder, "x.ads.example").await;
-    assert_eq!((said.rcode, said.error), (Rcode::NXDOMAIN, Some(15)));
-    assert_eq!(ask(&forwarder, "x.good.ads.example").await.data(), ["192.0.2.1"]);
-    assert_eq!(ask(&forwarder, "portal.example").await.data(), ["192.0.2.80"]);
-    let none = ask(&forwarder, "none.example").await;
-    assert_eq!((none.rcode, none.records.len()), (Rcode::NOERROR, 0));
-    assert_eq!(ask_as(&forwarder, SUBSCRIBER, &query("silent.example", RecordType::A, None)).await, None);
-    assert_eq!(upstream.queries(), 1);
-    forwarder.set_lists(Lists::default());
-    assert_eq!(ask(&forwarder, "x.ads.example").await.data(), ["192.0.2.1"]);
-}
-
-#[tokio::test]
-async fn a_network_may_wait_for_so_much_and_no_more() {
-    let upstream = Upstream::start(|_, _, _| Vec::new()).await;
-    let forwarder =
-        builder(&upstream).allow((ip("198.51.100.0"), 24)).waiting_per_network(8).build().unwrap();
-    let begin = |client: &'static str, name: String| {
-        let mut answer = Vec::new();
-        let query = query(&name, RecordType::A, None);
-        forwarder.handle(&query, ip(client), Timestamp::ZERO, Transport::Udp, &mut answer)
-    };
-    let burst: Vec<Handled> = (0..100).map(|n| begin("192.0.2.9", format!("{n}.example.org"))).collect();
-    let waiting = burst.iter().filter(|handled| matches!(handled, Handled::Later(_))).count();
-    assert_eq!((waiting, forwarder.stats().overdue), (8, 92));
-    assert!(matches!(begin("198.51.100.9", "one.example.org".into()), Handled::Later(_)), "others go on");
-    drop(burst);
-    assert!(matches!(begin("192.0.2.9", "two.example.org".into()), Handled::Later(_)), "places come back");
-}
-
-#[tokio::test]
-async fn a_dead_upstream_costs_little_and_is_left_alone() {
-    let dead = Upstream::start(|_, _, _| Vec::new()).await;
-    let alive = Upstream::start(|query, _, _| now(address(query, 60, "192.0.2.1"))).await;
-    let forwarder = builder(&dead).upstream(alive.address).build().unwrap();
-    for name in 0..40 {
-        assert_eq!(ask(&forwarder, &format!("{name}.example.org")).await.data(), ["192.0.2.1"]);
-    }
-    let stats = forwarder.stats();
-    assert!(dead.queries() <= 8, "{} queries went into the void", dead.queries());
-    assert!(stats.upstream_queries <= 3 * stats.misses);
-    let upstreams = forwarder.upstreams();
-    assert!(upstreams[1].round_trip.is_some() && !upstreams[1].resting);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "tokio", feature = "dnssec"))]
 
 mod upstream;
+mod zones;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -12,35 +13,12 @@ use pop_dns::transfer::{Event, Incoming, Progress, Received, Secondary, Transfer
 use pop_dns::tsig::{Algorithm, Checked, Key, Transaction, TsigError};
 use pop_dns::zone::Zone;
 use pop_dns::{
-    Authority, Flags, Message, MessageBuilder, NameBuf, Outcome, Rcode, RecordType, Section, Timestamp,
-    Transport, ZONE_CHANGES_MAX,
+    Authority, Flags, Message, MessageBuilder, Outcome, Rcode, RecordType, Section, Timestamp, Transport,
+    ZONE_CHANGES_MAX,
 };
-use proptest::prelude::*;
 use tokio::sync::oneshot;
 use upstream::{Text, Upstream};
-
-fn origin() -> NameBuf {
-    "example.org".parse().unwrap()
-}
-
-fn zone(serial: u32, hosts: impl IntoIterator<Item = u32>) -> Zone {
-    let mut text = format!("@ 300 SOA ns host {serial} 3600 1 86400 300\n@ 300 NS ns\nns 300 A 192.0.2.53\n");
-    for host in hosts {
-        text += &format!("host-{host} 60 A 10.{}.{}.{}\n", host >> 16, host >> 8 & 255, host & 255);
-    }
-    Zone::parse(text.as_bytes(), origin()).unwrap()
-}
-
-/// All records of a zone, in an order of their own.
-fn records(zone: &Zone) -> Vec<String> {
-    let show = |record: pop_dns::zone::ZoneRecord<'_>| {
-        let rdata = pop_dns::RawRData::new(record.rtype, record.rdata);
-        format!("{} {} {} {rdata}", record.owner, record.ttl, record.rtype)
-    };
-    let mut all: Vec<String> = zone.iter().map(show).collect();
-    all.sort();
-    all
-}
+use zones::{SOA_1, SOA_2, SOA_3, host, ns, origin, records, soa, zone};
 
 fn key() -> Key {
     Key::new(&"transfer".parse().unwrap(), Algorithm::HmacSha256, b"secret of the two")
@@ -329,137 +307,6 @@ fn queries_are_answered_as_they_are_signed() {
     assert_eq!(outcome, Outcome::Answered(Rcode::NXDOMAIN));
 }
 
-const SOA_1: &str = "ns.example.org host.example.org 1 3600 1 86400 300";
-const SOA_2: &str = "ns.example.org host.example.org 2 3600 1 86400 300";
-const SOA_3: &str = "ns.example.org host.example.org 3 3600 1 86400 300";
-
-fn soa(text: &'static str) -> Text<'static> {
-    (Section::Answer, "example.org", RecordType::SOA, 300, text)
-}
-
-fn host(owner: &'static str, address: &'static str) -> Text<'static> {
-    (Section::Answer, owner, RecordType::A, 60, address)
-}
-
-fn ns() -> Text<'static> {
-    (Section::Answer, "example.org", RecordType::NS, 300, "ns.example.org")
-}
-
-/// What a transfer of these records comes to, all in one message or each in its own.
-fn transfer(have: Option<u32>, records: &[Text<'_>]) -> Result<Progress, TransferError> {
-    let query = MessageBuilder::query(1, &origin(), RecordType::IXFR).finish();
-    let mut incoming = Incoming::new(&origin(), have);
-    let whole = upstream::answer(&query, Rcode::NOERROR, records);
-    let at_once = incoming.push(&Message::parse(&whole).unwrap());
-    let mut incoming = Incoming::new(&origin(), have);
-    let mut last = Ok(Progress::More);
-    for record in records {
-        let message = upstream::answer(&query, Rcode::NOERROR, &[*record]);
-        last = incoming.push(&Message::parse(&message).unwrap());
-        if last.is_err() {
-            break;
-        }
-    }
-    assert_eq!(
-        std::mem::discriminant(at_once.as_ref().unwrap_or(&Progress::More)),
-        std::mem::discriminant(last.as_ref().unwrap_or(&Progress::More)),
-    );
-    at_once
-}
-
-#[test]
-fn steps_are_summed_up() {
-    let ours = zone(1, [1, 2]);
-    let steps = [
-        soa(SOA_3),
-        soa(SOA_1),
-        host("host-1.example.org", "10.0.0.1"),
-        soa(SOA_2),
-        host("host-3.example.org", "10.0.0.3"),
-        host("host-4.example.org", "10.0.0.4"),
-        soa(SOA_2),
-        host("host-4.example.org", "10.0.0.4"),
-        soa(SOA_3),
-        host("HOST-1.example.org", "10.0.0.1"),
-        soa(SOA_3),
-    ];
-    let Ok(Progress::Done(Received::Changes(changes))) = transfer(Some(1), &steps) else {
-        panic!("no changes")
-    };
-    assert_eq!(changes.serials(), (1, 3));
-    assert_eq!(records(&changes.apply(&ours).unwrap()), records(&zone(3, [1, 2, 3])));
-    // For another zone they do not fit: another serial, or a record that is not there.
-    assert!(matches!(changes.apply(&zone(2, [1, 2])), Err(TransferError::Mismatch)));
-    assert!(matches!(changes.apply(&zone(1, [2])), Err(TransferError::Mismatch)));
-}
-
-#[test]
-fn the_other_forms_of_an_answer() {
-    let whole = [soa(SOA_2), ns(), host("host-1.example.org", "10.0.0.1"), soa(SOA_2)];
-    assert!(matches!(transfer(Some(1), &whole), Ok(Progress::Done(Received::Zone(_)))));
-    assert!(matches!(transfer(None, &whole), Ok(Progress::Done(Received::Zone(_)))));
-    assert!(matches!(transfer(Some(2), &[soa(SOA_2)]), Ok(Progress::Current)));
-    assert!(matches!(transfer(Some(3), &[soa(SOA_2)]), Ok(Progress::Current)), "ours is newer");
-    assert!(matches!(transfer(Some(1), &[soa(SOA_2)]), Ok(Progress::More)));
-    // What belongs elsewhere is left out, and harms nothing.
-    let stray = [soa(SOA_2), ns(), host("evil.example", "10.0.0.1"), soa(SOA_2)];
-    let Ok(Progress::Done(Received::Zone(zone))) = transfer(None, &stray) else { panic!("no zone") };
-    assert_eq!(zone.records(), 2);
-}
-
-#[test]
-fn what_is_no_transfer() {
-    for (what, records) in [
-        ("no SOA first", vec![ns(), soa(SOA_2)]),
-        ("nothing", vec![]),
-        ("another SOA at the end", vec![soa(SOA_2), ns(), soa(SOA_3)]),
-        ("no name server", vec![soa(SOA_2), soa(SOA_2)]),
-        ("something behind the end", vec![soa(SOA_2), ns(), soa(SOA_2), ns()]),
-        ("a step from nowhere", vec![soa(SOA_3), soa(SOA_1), soa(SOA_2), soa(SOA_1)]),
-    ] {
-        let query = MessageBuilder::query(1, &origin(), RecordType::IXFR).finish();
-        let message = upstream::answer(&query, Rcode::NOERROR, &records);
-        let pushed = Incoming::new(&origin(), Some(1)).push(&Message::parse(&message).unwrap());
-        assert!(pushed.is_err(), "{what}: {pushed:?}");
-    }
-    let query = MessageBuilder::query(1, &origin(), RecordType::AXFR).finish();
-    let refused = upstream::answer(&query, Rcode::REFUSED, &[]);
-    let pushed = Incoming::new(&origin(), None).push(&Message::parse(&refused).unwrap());
-    assert!(matches!(pushed, Err(TransferError::Code(Rcode::REFUSED))));
-}
-
-proptest! {
-    /// Whatever two zones are, the changes between them, in one step or two, lead from one to the other.
-    #[test]
-    fn changes_lead_where_they_should(
-        sets in proptest::collection::vec(proptest::collection::btree_set(0_u32..40, 0..20), 2..4),
-    ) {
-        let owner: Vec<String> = (0..40).map(|host| format!("host-{host}.example.org")).collect();
-        let data: Vec<String> = (0..40).map(|host| format!("10.0.0.{host}")).collect();
-        let a = |host: u32| {
-            (Section::Answer, owner[host as usize].as_str(), RecordType::A, 60, data[host as usize].as_str())
-        };
-        let soas: Vec<String> =
-            (1..5).map(|serial| format!("ns.example.org host.example.org {serial} 3600 1 86400 300")).collect();
-        let soa = |serial: usize| (Section::Answer, "example.org", RecordType::SOA, 300, soas[serial - 1].as_str());
-        let last = sets.len();
-        let mut steps = vec![soa(last)];
-        for (serial, pair) in (1..).zip(sets.windows(2)) {
-            steps.push(soa(serial));
-            steps.extend(pair[0].difference(&pair[1]).map(|&host| a(host)));
-            steps.push(soa(serial + 1));
-            steps.extend(pair[1].difference(&pair[0]).map(|&host| a(host)));
-        }
-        steps.push(soa(last));
-        let Ok(Progress::Done(Received::Changes(changes))) = transfer(Some(1), &steps) else {
-            return Err(TestCaseError::fail("no changes"));
-        };
-        let changed = changes.apply(&zone(1, sets[0].iter().copied())).unwrap();
-        let expected = zone(last as u32, sets[last - 1].iter().copied());
-        prop_assert_eq!(records(&changed), records(&expected));
-    }
-}
-
 /// A primary that sends rubbish: the zone that is running stays, and what is good comes later.
 #[tokio::test]
 async fn a_broken_zone_never_replaces_a_running_one() {
@@ -502,6 +349,12 @@ async fn an_expired_zone_is_withdrawn() {
     let follower = Follower::start(Secondary::new(origin(), [primary.address]));
     follower.reach(1).await;
     primary.stop();
-    tokio::time::sleep(Duration::from_millis(3500)).await;
-    assert!(matches!(follower.events.lock().unwrap().last(), Some(Event::Expired)));
+    let withdrawn = async {
+        while !matches!(follower.events.lock().unwrap().last(), Some(Event::Expired)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), withdrawn)
+        .await
+        .expect("two seconds after the last word of the primary");
 }

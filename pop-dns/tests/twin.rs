@@ -1,13 +1,16 @@
 //! The authority against a slow and obvious twin: a list of records, searched from end to end.
 #![cfg(feature = "std")]
 
+mod proofs;
+
 use std::collections::BTreeSet;
 
 use pop_dns::zone::ZoneBuilder;
 use pop_dns::{
-    Authority, Message, MessageBuilder, Name, NameBuf, Outcome, RData, RawRData, Rcode, Record, RecordType,
-    Section, Timestamp, Transport,
+    Authority, Message, MessageBuilder, Name, NameBuf, Outcome, RawRData, Rcode, Record, RecordType, Section,
+    Timestamp, Transport,
 };
+use proofs::{Proofs, check_signatures};
 use proptest::prelude::*;
 
 const ALIASES_MAX: usize = 8;
@@ -178,96 +181,6 @@ proptest! {
         for (qname, qtype) in questions {
             let qtype = RecordType::from_text(types[qtype]).unwrap();
             prop_assert_eq!(ask(&authority, &qname, qtype), twin.resolve(&qname, qtype), "{} {}", qname, qtype);
-        }
-    }
-}
-
-/// NSEC3's hash, by somebody else's SHA-1.
-fn nsec3_hash(wanted: &NameBuf, salt: &[u8], iterations: u16) -> Vec<u8> {
-    let sha1 = |octets: &[u8]| {
-        ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, octets).as_ref().to_vec()
-    };
-    let first = sha1(&[wanted.to_lower().as_wire(), salt].concat());
-    (0..iterations).fold(first, |hash, _| sha1(&[&hash, salt].concat()))
-}
-
-/// What the records of an authority section deny.
-struct Proofs {
-    /// Owner, next, types.
-    nsec: Vec<(NameBuf, NameBuf, Vec<RecordType>)>,
-    /// Hash of the owner, next hash, types.
-    nsec3: Vec<(Vec<u8>, Vec<u8>, Vec<RecordType>)>,
-    salt: Vec<u8>,
-}
-
-impl Proofs {
-    fn of(message: &Message<'_>) -> Self {
-        let mut proofs = Self { nsec: Vec::new(), nsec3: Vec::new(), salt: Vec::new() };
-        for record in message.section(Section::Authority).unwrap() {
-            let record = record.unwrap();
-            match record.rdata().unwrap() {
-                RData::Nsec(nsec) => proofs.nsec.push((
-                    record.name.to_name_buf().unwrap(),
-                    nsec.next.to_name_buf().unwrap(),
-                    nsec.types.types().collect(),
-                )),
-                RData::Nsec3(nsec3) => {
-                    let label = record.name.labels().next().unwrap().unwrap();
-                    proofs.salt = nsec3.salt.to_vec();
-                    proofs.nsec3.push((base32(label), nsec3.next.to_vec(), nsec3.types.types().collect()));
-                }
-                _ => {}
-            }
-        }
-        proofs
-    }
-
-    fn types_at(&self, wanted: &NameBuf) -> Option<&[RecordType]> {
-        let hash = nsec3_hash(wanted, &self.salt, 0);
-        let nsec = self.nsec.iter().find(|proof| proof.0 == *wanted).map(|proof| &proof.2[..]);
-        nsec.or_else(|| self.nsec3.iter().find(|proof| proof.0 == hash).map(|proof| &proof.2[..]))
-    }
-
-    fn covers(&self, wanted: &NameBuf) -> bool {
-        let hash = nsec3_hash(wanted, &self.salt, 0);
-        // The last of the chain leads back to the first.
-        let by_name = |(owner, next, _): &(NameBuf, NameBuf, _)| {
-            owner < wanted && (wanted < next || next <= owner) && !next.is_within(wanted)
-        };
-        let by_hash = |(owner, next, _): &(Vec<u8>, Vec<u8>, _)| {
-            if owner < next { *owner < hash && hash < *next } else { hash > *owner || hash < *next }
-        };
-        self.nsec.iter().any(by_name) || self.nsec3.iter().any(by_hash)
-    }
-
-    /// An empty non-terminal in a zone with NSEC: the record before it leads to something below it.
-    fn empty(&self, wanted: &NameBuf) -> bool {
-        self.nsec.iter().any(|(owner, next, _)| owner < wanted && next.is_within(wanted))
-    }
-}
-
-fn base32(label: &[u8]) -> Vec<u8> {
-    let digits = label
-        .iter()
-        .map(|digit| b"0123456789abcdefghijklmnopqrstuv".iter().position(|d| d == digit).unwrap());
-    let digits: Vec<u64> = digits.map(|digit| digit as u64).collect();
-    let words = digits.chunks(8).map(|chunk| chunk.iter().fold(0_u64, |word, digit| word << 5 | digit));
-    words.flat_map(|word| word.to_be_bytes()[3..].to_vec()).collect()
-}
-
-/// Every set of the answer section is signed, and so is every set of the authority section but the NS of a referral.
-fn check_signatures(message: &Message<'_>) {
-    for section in [Section::Answer, Section::Authority] {
-        let records: Vec<_> = message.section(section).unwrap().map(Result::unwrap).collect();
-        for record in &records {
-            let referral = section == Section::Authority && record.rtype == RecordType::NS;
-            let made_up = record.rtype == RecordType::CNAME
-                && records.iter().any(|other| other.rtype == RecordType::DNAME);
-            let signed = records.iter().any(|other| match other.rdata().unwrap() {
-                RData::Rrsig(rrsig) => rrsig.type_covered == record.rtype && other.name == record.name,
-                _ => false,
-            });
-            assert!(record.rtype == RecordType::RRSIG || referral || made_up || signed, "{:?}", record.rtype);
         }
     }
 }

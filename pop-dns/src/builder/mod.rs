@@ -2,117 +2,24 @@
 
 mod buffer;
 mod compress;
+mod edns;
+mod error;
+mod names;
+mod spelled;
 
 pub use buffer::{Buffer, SliceBuffer};
+pub use edns::EdnsParts;
+pub use error::BuildError;
 
-use core::fmt;
-
-use self::compress::{Compressor, Spelled};
+use self::compress::Compressor;
+use self::names::LastName;
 #[cfg(feature = "alloc")]
 use crate::NameBuf;
-use crate::edns::option;
 use crate::header::HEADER_OCTETS;
 use crate::message::MESSAGE_OCTETS_MAX;
-use crate::name::{NAME_OCTETS_MAX, skip_plain};
-use crate::rdata::Layout;
-use crate::{Class, ClientSubnet, Flags, Header, Name, ParseError, RawRData, Rcode, RecordType, Section};
+use crate::{Class, Flags, Header, Name, ParseError, RawRData, Rcode, RecordType, Section};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
-
-/// Octets of an OPT record without options: root, type, payload size, code and flags, length.
-const OPT_OCTETS: usize = 11;
-
-/// What cannot be written. The message is as it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No room is left below the limit, what is reserved for EDNS subtracted.
-    Full {
-        /// The limit in octets.
-        limit: usize,
-    },
-    /// A name, of the owner or in RDATA, is broken.
-    Name(ParseError),
-    /// A section that comes before the one that was written last.
-    Order(Section),
-    /// A section holds at most 65,535 entries.
-    Count(Section),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { limit } => write!(f, "no room left in a message of {limit} octets"),
-            Self::Name(_) => f.write_str("a broken name cannot be written"),
-            Self::Order(section) => write!(f, "the section {section:?} was finished before"),
-            Self::Count(section) => write!(f, "the section {section:?} holds 65535 records already"),
-        }
-    }
-}
-
-impl core::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Name(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<ParseError> for BuildError {
-    fn from(error: ParseError) -> Self {
-        Self::Name(error)
-    }
-}
-
-/// The EDNS part of a message to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EdnsParts<'a> {
-    /// The largest UDP response that we take, in octets.
-    pub udp_payload: u16,
-    /// DNSSEC records are wanted.
-    pub dnssec_ok: bool,
-    /// Compact answers are understood: the CO bit (RFC 9824 §5).
-    pub compact_ok: bool,
-    /// The client subnet.
-    pub client_subnet: Option<ClientSubnet>,
-    /// Other options: code and contents.
-    pub options: &'a [(u16, &'a [u8])],
-}
-
-impl EdnsParts<'_> {
-    /// Octets of the OPT record.
-    pub(crate) fn octets(&self) -> usize {
-        let mut contents = [0; 20];
-        let subnet = self.client_subnet.map_or(0, |subnet| 4 + subnet.write(&mut contents));
-        OPT_OCTETS + subnet + self.options.iter().map(|(_, contents)| 4 + contents.len()).sum::<usize>()
-    }
-
-    /// Hands the OPT record to `put`, piece by piece.
-    pub(crate) fn write<E>(
-        &self,
-        rcode: Rcode,
-        mut put: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let [payload, length] = [self.udp_payload, (self.octets() - OPT_OCTETS) as u16].map(u16::to_be_bytes);
-        let mut opt = [0; OPT_OCTETS];
-        opt[2] = RecordType::OPT.0 as u8;
-        opt[3..5].copy_from_slice(&payload);
-        opt[5] = (rcode.0 >> 4) as u8;
-        opt[7] = u8::from(self.dnssec_ok) << 7 | u8::from(self.compact_ok) << 6;
-        opt[9..].copy_from_slice(&length);
-        put(&opt)?;
-        let mut subnet = [0; 20];
-        let subnet_octets = self.client_subnet.map(|told| told.write(&mut subnet));
-        let subnet = subnet_octets.map(|octets| (option::CLIENT_SUBNET, &subnet[..octets]));
-        subnet.iter().chain(self.options).try_for_each(|(code, contents)| {
-            let [c0, c1] = code.to_be_bytes();
-            let [l0, l1] = (contents.len() as u16).to_be_bytes();
-            put(&[c0, c1, l0, l1])?;
-            put(contents)
-        })
-    }
-}
 
 /// The buffer of a builder that names none.
 #[cfg(feature = "alloc")]
@@ -421,145 +328,5 @@ impl<B: Buffer> MessageBuilder<B> {
         let length = ((self.len() - start) as u16).to_be_bytes();
         self.buffer.octets_mut()[start - 2..start].copy_from_slice(&length);
         Ok(owner_end)
-    }
-
-    /// RDATA with names in them.
-    #[inline]
-    fn write_names(&mut self, rdata: RawRData<'_>, layout: &Layout) -> Result<(), BuildError> {
-        let octets = rdata.octets();
-        let (message, start) = rdata.place();
-        let prefix = layout.prefix(octets).ok_or(ParseError::RData { offset: start })?;
-        if prefix > 0 {
-            self.append(&octets[..prefix])?;
-        }
-        let mut at = start + prefix;
-        for _ in 0..layout.names {
-            at = if layout.compress {
-                self.write_name(message, at)?.0
-            } else {
-                self.write_plain_name(message, at)?
-            };
-        }
-        if at < message.len() { self.append(&message[at..]) } else { Ok(()) }
-    }
-
-    /// The name at `start` of `message`, written without compression; the offset behind it.
-    fn write_plain_name(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
-        if let Ok(end) = skip_plain(message, start) {
-            self.append(&message[start..end])?;
-            return Ok(end);
-        }
-        let (name, end) = Name::parse(message, start)?;
-        let mut wire = [0; NAME_OCTETS_MAX];
-        let octets = name.write_wire(&mut wire)?;
-        self.append(&wire[..octets])?;
-        Ok(end)
-    }
-
-    /// The owner at `start` of `message`, written compressed; the offset behind it.
-    #[inline]
-    fn write_owner(&mut self, message: &[u8], start: usize) -> Result<usize, BuildError> {
-        if let Some((target, octets)) = self.last_name.target(message, start) {
-            self.append(&(0xC000 | target).to_be_bytes())?;
-            return Ok(start + octets);
-        }
-        let (end, node) = self.write_name(message, start)?;
-        if let Some(node) = node {
-            self.last_name.remember(&message[start..end], self.compressor.offset(node));
-        }
-        Ok(end)
-    }
-
-    /// The name at `start` of `message`, written compressed against what this message holds: the offset behind it, and
-    /// its node if it has one.
-    fn write_name(&mut self, message: &[u8], start: usize) -> Result<(usize, Option<u16>), BuildError> {
-        let mut name = Spelled::new();
-        if !name.scan(message, start)? {
-            // A pointer, or something broken.
-            return self.write_pointed_name(message, start);
-        }
-        if self.first_name_waits {
-            self.first_name_waits = false;
-            let mut first = Spelled::new();
-            if first.scan(self.buffer.octets(), HEADER_OCTETS)? {
-                self.compressor.insert(&first, first.unknown(), HEADER_OCTETS);
-            }
-        }
-        let found = self.compressor.find(&name, self.buffer.octets());
-        let (base, wire) = (self.len(), name.as_wire());
-        if found.node == 0 {
-            self.append(wire)?;
-        } else {
-            let kept = name.start(found.label);
-            let pointer = 0xC000 | self.compressor.offset(found.node);
-            self.room(kept + 2)?;
-            if kept > 0 {
-                self.buffer.append(&wire[..kept]);
-            }
-            self.buffer.append(&pointer.to_be_bytes());
-        }
-        let node = self.compressor.insert(&name, found, base);
-        Ok((start + wire.len(), node.filter(|&node| node > 0)))
-    }
-
-    /// A name that ends in a pointer is put together first. It has no node: what the caller sees of it is not all of it.
-    #[cold]
-    fn write_pointed_name(
-        &mut self,
-        message: &[u8],
-        start: usize,
-    ) -> Result<(usize, Option<u16>), BuildError> {
-        let (name, end) = Name::parse(message, start)?;
-        let mut wire = [0; NAME_OCTETS_MAX];
-        let octets = name.write_wire(&mut wire)?;
-        self.write_name(&wire[..octets], 0)?;
-        Ok((end, None))
-    }
-
-    /// A name alone, without compression. The first of a message is only noted down.
-    fn write_question_name(&mut self, wire: &[u8]) -> Result<(), BuildError> {
-        let base = self.len();
-        let end = if base == HEADER_OCTETS && skip_plain(wire, 0)? == wire.len() {
-            self.append(wire)?;
-            self.first_name_waits = true;
-            self.last_name.remember(wire, HEADER_OCTETS as u16);
-            wire.len()
-        } else {
-            self.write_owner(wire, 0)?
-        };
-        if end == wire.len() { Ok(()) } else { Err(ParseError::NameTooLong { offset: end }.into()) }
-    }
-}
-
-/// Octets of the longest name that is remembered.
-const REMEMBERED_OCTETS: usize = 64;
-
-/// The owner written last, octet for octet: records of one owner come one after the other.
-#[derive(Debug)]
-struct LastName {
-    wire: [u8; REMEMBERED_OCTETS],
-    octets: u8,
-    target: u16,
-}
-
-impl LastName {
-    const NONE: Self = Self { wire: [0; REMEMBERED_OCTETS], octets: 0, target: 0 };
-
-    /// Where the name at `start` of `message` stands, and its octets, if it is the owner written last. No name is the
-    /// beginning of another, so octets alone tell.
-    #[inline]
-    fn target(&self, message: &[u8], start: usize) -> Option<(u16, usize)> {
-        let octets = usize::from(self.octets);
-        let there = message.get(start..start + octets)?;
-        (octets > 0 && self.wire[..octets] == *there).then_some((self.target, octets))
-    }
-
-    #[inline]
-    fn remember(&mut self, wire: &[u8], target: u16) {
-        // The root is shorter than a pointer.
-        if let Some(copy) = self.wire.get_mut(..wire.len()).filter(|_| wire.len() > 1) {
-            copy.copy_from_slice(wire);
-            (self.octets, self.target) = (wire.len() as u8, target);
-        }
     }
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, Policy, SUBNET_MAX, Strangers};
+use super::core::{Core, Policy, Strangers};
 use super::lists::Lists;
+use super::scopes::SUBNET_MAX;
 use super::sift::Rules;
 use super::subscribers::Subscribers;
 use super::{Forwarder, Inner};

@@ -15,6 +15,8 @@ mod key;
 mod lists;
 mod policy_zone;
 mod reply;
+mod scopes;
+mod shard;
 mod sift;
 mod special;
 mod stats;

@@ -13,6 +13,8 @@ mod loc;
 mod names;
 mod raw;
 mod reader;
+mod strings;
+mod svc_key;
 mod svcb;
 #[cfg(feature = "alloc")]
 mod text;
@@ -25,11 +27,12 @@ pub use bitmap::TypeBitmap;
 #[cfg(feature = "dnssec")]
 pub(crate) use bitmap::write_types;
 pub use gateway::{Gateway, Hip, Servers};
-pub use kind::Strings;
 pub use loc::Loc;
 pub(crate) use names::Layout;
 pub use raw::RawRData;
-pub use svcb::{SvcKey, SvcParams, SvcValue};
+pub use strings::Strings;
+pub use svc_key::SvcKey;
+pub use svcb::{SvcParams, SvcValue};
 #[cfg(feature = "std")]
 pub(crate) use text::parse_ttl;
 #[cfg(feature = "alloc")]
