@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pop_edge::PopBuilder;
-use pop_edge::config::{File, HostSection, LimitSection, Octets, Span, ZoneSection};
+use pop_edge::config::{CacheSection, File, HostSection, LimitSection, Octets, Span, ZoneSection};
 
 use crate::cli::{Failure, LogFormat};
 
@@ -23,6 +23,7 @@ use crate::cli::{Failure, LogFormat};
     after_help = "Examples:
   cdn_pop --http 127.0.0.1:8080 --origin http://127.0.0.1:8000
   cdn_pop --http 127.0.0.1:8080 --origin http://127.0.0.1:8000 --capacity 2GiB --grace 1h
+  cdn_pop --http 127.0.0.1:8080 --origin http://127.0.0.1:8000 --disk cache --compress br,zstd,gzip --query
   cdn_pop --http 127.0.0.1:8080 --origin http://127.0.0.1:8000 --dns 127.0.0.1:5300 --zone example.org.zone
   cdn_pop --https 127.0.0.1:8443 --self-signed localhost --origin http://127.0.0.1:8000
   cdn_pop --config pop-edge.toml
@@ -72,6 +73,21 @@ struct Options {
     /// Never cache paths that begin so
     #[arg(long, value_name = "PREFIX", env = "POP_BYPASS", value_delimiter = ',')]
     bypass: Vec<String>,
+    /// Query parameters that do not distinguish responses; a * at the end stands for any end
+    #[arg(long, value_name = "NAME", env = "POP_IGNORE_QUERY", value_delimiter = ',')]
+    ignore_query: Vec<String>,
+    /// Cache the answers to QUERY too, by target and content
+    #[arg(long, env = "POP_QUERY")]
+    query: bool,
+    /// Serve stored text in these codings to those who like them better: br, zstd, gzip
+    #[arg(long, value_name = "CODING", env = "POP_COMPRESS", value_delimiter = ',')]
+    compress: Vec<String>,
+    /// A folder below the memory, which survives a restart
+    #[arg(long, value_name = "FOLDER", env = "POP_DISK")]
+    disk: Option<PathBuf>,
+    /// How much lies in --disk
+    #[arg(long, value_name = "BYTES", env = "POP_DISK_CAPACITY")]
+    disk_capacity: Option<Octets>,
     /// Requests a second for each client; bursts of twice that
     #[arg(long, value_name = "RATE", env = "POP_LIMIT")]
     limit: Option<u64>,
@@ -120,19 +136,7 @@ fn configuration(options: &Options) -> Result<(File, PathBuf), Failure> {
         file.name = name;
     }
     listeners(options, &mut file);
-    if let Some(capacity) = options.capacity {
-        file.cache.capacity = Some(capacity);
-    }
-    if let Some(grace) = options.grace {
-        file.cache.stale_if_error = Some(grace);
-    }
-    if !options.target.is_empty() {
-        file.cache.targets = Some(options.target.clone());
-    }
-    if !options.tag_field.is_empty() {
-        file.cache.tag_fields = Some(options.tag_field.clone());
-    }
-    file.cache.bypass.extend(options.bypass.iter().cloned());
+    cache(options, &mut file.cache);
     if let Some(rate) = options.limit {
         file.limit = Some(LimitSection::per_second(rate, rate.saturating_mul(2)));
     }
@@ -143,6 +147,28 @@ fn configuration(options: &Options) -> Result<(File, PathBuf), Failure> {
         file.zone.push(zone_section(zone));
     }
     Ok((file, path))
+}
+
+fn cache(options: &Options, cache: &mut CacheSection) {
+    cache.capacity = options.capacity.or(cache.capacity);
+    cache.stale_if_error = options.grace.or(cache.stale_if_error);
+    if !options.target.is_empty() {
+        cache.targets = Some(options.target.clone());
+    }
+    if !options.tag_field.is_empty() {
+        cache.tag_fields = Some(options.tag_field.clone());
+    }
+    cache.bypass.extend(options.bypass.iter().cloned());
+    cache.ignore_query.extend(options.ignore_query.iter().cloned());
+    cache.query |= options.query;
+    if !options.compress.is_empty() {
+        cache.compress.clone_from(&options.compress);
+    }
+    if let Some(folder) = &options.disk {
+        // A flag is relative to where the program runs, not to the file.
+        cache.disk = Some(std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
+    }
+    cache.disk_capacity = options.disk_capacity.or(cache.disk_capacity);
 }
 
 fn listeners(options: &Options, file: &mut File) {

@@ -34,6 +34,8 @@ enum Source {
     Empty,
     Wire(Incoming),
     Any(Boxed),
+    #[cfg(feature = "cache")]
+    Whole(Bytes),
 }
 
 impl std::fmt::Debug for RequestBody {
@@ -74,6 +76,17 @@ impl RequestBody {
     }
 }
 
+/// Content that was read before it is sent.
+#[cfg(feature = "cache")]
+impl From<Bytes> for RequestBody {
+    fn from(content: Bytes) -> Self {
+        if content.is_empty() {
+            return Self::default();
+        }
+        Self { source: Source::Whole(content), pace: None, progress: None }
+    }
+}
+
 impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -87,6 +100,11 @@ impl HttpBody for RequestBody {
             Source::Empty => return Poll::Ready(None),
             Source::Wire(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Source::Any(body) => body.as_mut().poll_frame(context),
+            #[cfg(feature = "cache")]
+            Source::Whole(content) => {
+                let content = std::mem::take(content);
+                Poll::Ready((!content.is_empty()).then(|| Ok(Frame::data(content))))
+            }
         };
         if let (Some(progress), Poll::Ready(Some(Ok(frame)))) = (&this.progress, &polled) {
             let octets = frame.data_ref().map_or(0, Bytes::len);
@@ -110,6 +128,8 @@ impl HttpBody for RequestBody {
             Source::Empty => true,
             Source::Wire(body) => body.is_end_stream(),
             Source::Any(body) => body.is_end_stream(),
+            #[cfg(feature = "cache")]
+            Source::Whole(content) => content.is_empty(),
         }
     }
 
@@ -118,6 +138,8 @@ impl HttpBody for RequestBody {
             Source::Empty => SizeHint::with_exact(0),
             Source::Wire(body) => body.size_hint(),
             Source::Any(body) => body.size_hint(),
+            #[cfg(feature = "cache")]
+            Source::Whole(content) => SizeHint::with_exact(content.len() as u64),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::clock::Moment;
+use crate::interim::Outbox;
 
 /// Something that is asked before a connection is served and before a request is: limits, filters, rules.
 ///
@@ -171,6 +172,8 @@ pub(crate) struct Connection {
     pub(crate) stamp: AtomicU64,
     /// Set by the scanner of heads when the framing of a request is ambiguous (see `serve::head`).
     pub(crate) ambiguous: AtomicBool,
+    /// Interim responses on their way to the client, where they can be sent.
+    pub(crate) interim: Option<Outbox>,
 }
 
 impl fmt::Debug for Connection {

@@ -36,6 +36,8 @@ mod exchange;
 #[cfg_attr(docsrs, doc(cfg(all(feature = "serve", feature = "ratelimit"))))]
 pub mod guard;
 #[cfg(feature = "serve")]
+mod interim;
+#[cfg(feature = "serve")]
 mod monitor;
 #[cfg(feature = "serve")]
 mod origin;

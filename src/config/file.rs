@@ -117,6 +117,14 @@ pub struct CacheSection {
     pub ignore_query: Vec<String>,
     /// Paths that are never cached: prefixes.
     pub bypass: Vec<String>,
+    /// Cache the answers to QUERY too, by target and content.
+    pub query: bool,
+    /// Serve text that is stored as it is in these codings to those who like them better: `br`, `zstd`, `gzip`.
+    pub compress: Vec<String>,
+    /// A folder below the memory, which survives a restart; relative to this file.
+    pub disk: Option<PathBuf>,
+    /// How much lies in it; default 1 GiB.
+    pub disk_capacity: Option<Octets>,
 }
 
 /// A rate.

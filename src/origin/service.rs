@@ -21,6 +21,7 @@ use crate::body::{OriginBody, RequestBody, TooSlow};
 use crate::clock::Moment;
 use crate::config::{HostField, Order, Origin, OriginAddressError};
 use crate::exchange::Trail;
+use crate::interim::Interim;
 
 /// How long an unused connection to a backend is kept.
 const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -99,6 +100,8 @@ struct Message {
     headers: HeaderMap,
     body: RequestBody,
     is_repeatable: bool,
+    /// Who is told of interim responses.
+    interim: Option<Interim>,
 }
 
 impl Shared {
@@ -119,6 +122,7 @@ impl Shared {
             target: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: parts.headers,
             body,
+            interim: parts.extensions.remove(),
         };
         if let Ok(value) = HeaderValue::try_from(host) {
             message.headers.insert(HOST, value);
@@ -187,6 +191,11 @@ impl Shared {
         uri.path_and_query = Some(message.target.clone());
         // Scheme, authority and path are all there.
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        if let Some(interim) = message.interim.clone() {
+            hyper::ext::on_informational(&mut request, move |head| {
+                interim.pass_on(head.status(), head.headers());
+            });
+        }
         match &self.origin.host_field {
             HostField::Keep => {}
             HostField::Backend => set_host(request.headers_mut(), member.authority.as_str()),

@@ -51,6 +51,16 @@ pub enum BuildError {
         /// What is wrong with them.
         source: pop_cache::http::ConfigError,
     },
+    /// The folder below a cache.
+    #[cfg(feature = "disk")]
+    Disk {
+        /// The host, if it is a host's own cache.
+        host: Option<String>,
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why it cannot be used.
+        source: io::Error,
+    },
     /// A geographic name that lies in no zone, or is no name.
     #[cfg(all(feature = "dns", feature = "route"))]
     Geo {
@@ -103,6 +113,11 @@ impl fmt::Display for BuildError {
             Self::Cache { host: Some(host), .. } => write!(formatter, "host {host:?}: cache"),
             #[cfg(feature = "cache")]
             Self::Cache { host: None, .. } => formatter.write_str("cache"),
+            #[cfg(feature = "disk")]
+            Self::Disk { host, folder, .. } => {
+                let owner = host.as_ref().map(|host| format!("host {host:?}: ")).unwrap_or_default();
+                write!(formatter, "{owner}cache: disk {:?} cannot be used", folder.display())
+            }
             #[cfg(all(feature = "dns", feature = "route"))]
             Self::Geo { name, expected } => write!(formatter, "geo {name:?}: expected {expected}"),
             #[cfg(feature = "tls")]
@@ -120,6 +135,8 @@ impl std::error::Error for BuildError {
             Self::Origin { source, .. } => Some(source),
             #[cfg(feature = "cache")]
             Self::Cache { source, .. } => Some(source),
+            #[cfg(feature = "disk")]
+            Self::Disk { source, .. } => Some(source),
             #[cfg(feature = "tls")]
             Self::Tls { source, .. } => Some(&**source),
             _ => None,

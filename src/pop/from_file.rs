@@ -22,6 +22,9 @@ use crate::rules::{Action, Condition, Pattern, Rule, Rules};
 
 /// Memory of a cache whose file does not say.
 const CAPACITY_BYTES: u64 = 256 << 20;
+/// What lies on a disk whose file does not say.
+#[cfg(feature = "disk")]
+const DISK_BYTES: u64 = 1 << 30;
 
 /// A section that cannot be used: where, and what was expected.
 type Problem = String;
@@ -60,7 +63,7 @@ fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
             None => admin,
         });
     }
-    if let Some(policy) = cache(&file.cache).map_err(at("cache"))? {
+    if let Some(policy) = cache(&file.cache, directory).map_err(at("cache"))? {
         pop = pop.cache(policy);
     }
     if let Some(section) = &file.limit {
@@ -75,7 +78,7 @@ fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
         pop = pop.gate(rules);
     }
     for section in &file.host {
-        pop = pop.host_with(host(section).map_err(at(&format!("host {:?}", section.name)))?);
+        pop = pop.host_with(host(section, directory).map_err(at(&format!("host {:?}", section.name)))?);
     }
     Ok(pop)
 }
@@ -132,7 +135,7 @@ fn quota(section: &LimitSection) -> Result<Quota, Problem> {
 }
 
 /// The policy of a section; `None` for an empty one, which leaves the preset's.
-fn cache(section: &CacheSection) -> Result<Option<CachePolicy>, Problem> {
+fn cache(section: &CacheSection, directory: &Path) -> Result<Option<CachePolicy>, Problem> {
     if section.off {
         return Ok(Some(CachePolicy::off()));
     }
@@ -169,7 +172,57 @@ fn cache(section: &CacheSection) -> Result<Option<CachePolicy>, Problem> {
             builder.bypass(move |head| prefixes.iter().any(|prefix| head.uri.path().starts_with(prefix)))
         });
     }
-    Ok(Some(policy))
+    if section.query {
+        policy = policy.query();
+    }
+    policy = compressed(policy, &section.compress)?;
+    policy = on_disk(policy, section, directory)?;
+    // The same section makes the same policy: a reload of the file keeps what is stored.
+    Ok(Some(policy.made_from(format!("{section:?}"))))
+}
+
+#[cfg(feature = "compression")]
+fn compressed(policy: CachePolicy, names: &[String]) -> Result<CachePolicy, Problem> {
+    use pop_cache::http::{Coding, Compression};
+    if names.is_empty() {
+        return Ok(policy);
+    }
+    let all = Compression::default();
+    let coding = |name: &String| {
+        let known = all.codings.iter().find(|coding: &&Coding| coding.as_str() == name);
+        known.copied().ok_or_else(|| format!("compress: expected br, zstd or gzip, found {name:?}"))
+    };
+    let codings = names.iter().map(coding).collect::<Result<_, _>>()?;
+    Ok(policy.compression(Compression { codings, ..all }))
+}
+
+#[cfg(not(feature = "compression"))]
+fn compressed(policy: CachePolicy, names: &[String]) -> Result<CachePolicy, Problem> {
+    if names.is_empty() {
+        Ok(policy)
+    } else {
+        Err("compress: this program was built without compression".into())
+    }
+}
+
+#[cfg(feature = "disk")]
+fn on_disk(policy: CachePolicy, section: &CacheSection, directory: &Path) -> Result<CachePolicy, Problem> {
+    match (&section.disk, section.disk_capacity) {
+        (Some(folder), capacity) => {
+            Ok(policy.disk(directory.join(folder), capacity.map_or(DISK_BYTES, |octets| octets.0)))
+        }
+        (None, Some(_)) => Err("disk_capacity: expected a disk".to_owned()),
+        (None, None) => Ok(policy),
+    }
+}
+
+#[cfg(not(feature = "disk"))]
+fn on_disk(policy: CachePolicy, section: &CacheSection, _: &Path) -> Result<CachePolicy, Problem> {
+    if section.disk.is_some() {
+        Err("disk: this program was built without it".to_owned())
+    } else {
+        Ok(policy)
+    }
 }
 
 /// `utm_*` stands for every name that begins so.
@@ -201,7 +254,7 @@ fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Prob
     Ok(pop.gate(Guard::new().access(list).connections(bounds)))
 }
 
-fn host(section: &HostSection) -> Result<Host, Problem> {
+fn host(section: &HostSection, directory: &Path) -> Result<Host, Problem> {
     let parse = |url: &String| Origin::from_url(url).map_err(|error| format!("origin {url:?}: {error}"));
     let (first, rest) = section.origin.split_first().ok_or("origin: expected at least one URL")?;
     let scheme = |url: &str| url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -218,7 +271,9 @@ fn host(section: &HostSection) -> Result<Host, Problem> {
     if let Some(path) = &section.path {
         host = host.path_prefix(path);
     }
-    if let Some(policy) = section.cache.as_ref().map(cache).transpose().map_err(at("cache"))?.flatten() {
+    if let Some(section) = &section.cache
+        && let Some(policy) = cache(section, directory).map_err(at("cache"))?
+    {
         host = host.cache(policy);
     }
     if let Some(limit) = &section.limit {
@@ -331,6 +386,8 @@ mod tests {
         check("[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n", "rule \"r\": expected exactly one of");
         check("[[rule]]\nname = \"r\"\ndeny = 200\n", "expected a status from 400 to 499");
         check("[cache]\ntargets = [\"not a field\"]\n", "cache: targets: \"not a field\" is no field name");
+        check("[cache]\ndisk_capacity = \"1GiB\"\n", "cache: disk_capacity: expected a disk");
+        check("[cache]\ncompress = [\"rar\"]\n", "compress: expected br, zstd or gzip, found \"rar\"");
         check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
     }
     #[test]

@@ -16,9 +16,10 @@ use tower_service::Service;
 use pop_cache::http::{CacheBody, CacheFuture, CacheStatus, FetchError, LookUp};
 
 use super::plane::SiteService;
-use crate::body::{Body, OriginBody, RequestBody};
+use crate::body::{Body, OriginBody, RequestBody, TooSlow};
 use crate::config::Settings;
 use crate::exchange::{Denial, Source, Tail, Trail, chain};
+use crate::interim::Place;
 use crate::origin::{Failure, OriginError};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -42,6 +43,8 @@ struct Pending {
     tail: Tail,
     trail: Trail,
     shows_timing: bool,
+    /// Where interim responses go until the answer is there.
+    place: Option<Place>,
 }
 
 impl std::fmt::Debug for Answering {
@@ -68,7 +71,9 @@ impl Future for Answering {
             State::Ready(response) => response.take().expect("a future is not polled after it is ready"),
             #[cfg(feature = "cache")]
             State::Cached(future, pending) => {
-                let answer = std::task::ready!(Pin::new(future).poll(context));
+                let Poll::Ready(answer) = Pin::new(future).poll(context) else {
+                    return wait(pending.as_ref(), context);
+                };
                 let pending = pending.take().expect("a future is not polled after it is ready");
                 match answer {
                     Ok(response) => pending.cached(response),
@@ -76,7 +81,9 @@ impl Future for Answering {
                 }
             }
             State::Origin(future, pending) => {
-                let answer = std::task::ready!(future.as_mut().poll(context));
+                let Poll::Ready(answer) = future.as_mut().poll(context) else {
+                    return wait(pending.as_ref(), context);
+                };
                 let pending = pending.take().expect("a future is not polled after it is ready");
                 match answer {
                     Ok(response) => {
@@ -89,6 +96,15 @@ impl Future for Answering {
         };
         Poll::Ready(Ok(response))
     }
+}
+
+/// Not yet: meanwhile the task of the connection wakes for interim responses.
+#[cold]
+fn wait<T>(pending: Option<&Pending>, context: &Context<'_>) -> Poll<T> {
+    if let Some(place) = pending.and_then(|pending| pending.place.as_ref()) {
+        place.notify(context.waker());
+    }
+    Poll::Pending
 }
 
 /// Hands a request to its site. What is at hand in the cache is answered without the request being moved; a trail is
@@ -107,11 +123,17 @@ where
     let shows_timing = settings.server_timing;
     match service {
         #[cfg(feature = "cache")]
-        SiteService::Cached(service) => match service.look_up(&request) {
+        SiteService::Cached(site) if site.caches_queries && request.method().as_str() == "QUERY" => {
+            let (request, pending) = send_on(request.map(wrap), tail, client, shows_timing);
+            Answering { state: State::Cached(site.service.clone().call(request), Some(pending)) }
+        }
+        #[cfg(feature = "cache")]
+        SiteService::Cached(site) => match site.service.cache().look_up(&request) {
             LookUp::Hit(response) => Answering::ready(hit(response, tail)),
             LookUp::Miss(miss) => {
                 let (request, pending) = send_on(request.map(wrap), tail, client, shows_timing);
-                Answering { state: State::Cached(service.proceed(request, miss), Some(pending)) }
+                let answer = site.service.cache().proceed(request, miss);
+                Answering { state: State::Cached(answer, Some(pending)) }
             }
         },
         SiteService::Plain(service) => {
@@ -134,7 +156,11 @@ fn send_on(
         line.trail = Some(trail.clone());
     }
     request.extensions_mut().insert(trail.clone());
-    (request, Pending { tail, trail, shows_timing })
+    let place = Place::take(&tail.connection, request.version());
+    if let Some(place) = &place {
+        request.extensions_mut().insert(place.sender());
+    }
+    (request, Pending { tail, trail, shows_timing, place })
 }
 
 /// An answer that was at hand.
@@ -190,6 +216,8 @@ impl Pending {
     #[cfg(feature = "cache")]
     fn cache_failed(self, error: &FetchError) -> Response<Body> {
         let failure = match error {
+            // The content of a QUERY is read before anybody is asked.
+            FetchError::Origin(source) if source.is::<TooSlow>() => Some(Failure::SlowClient),
             FetchError::Origin(source) => source.downcast_ref::<OriginError>().map(|error| error.failure),
             _ => None,
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 #[cfg(feature = "cache")]
-use pop_cache::http::{CacheService, HttpCache};
+use pop_cache::http::{HttpCache, QueryService};
 
 use super::hosts::HostTable;
 use super::{BuildError, PopBuilder};
@@ -33,6 +33,8 @@ pub(super) struct Cached {
     owner: Option<(String, String)>,
     policy: crate::config::CachePolicy,
     pub(super) cache: HttpCache,
+    #[cfg(feature = "disk")]
+    disk: Option<pop_cache::http::DiskTier>,
 }
 
 /// A host, ready to answer.
@@ -46,8 +48,17 @@ pub(super) struct Site {
 #[derive(Clone, Debug)]
 pub(super) enum SiteService {
     #[cfg(feature = "cache")]
-    Cached(CacheService<OriginService>),
+    Cached(CachedSite),
     Plain(OriginService),
+}
+
+/// A host behind a cache.
+#[cfg(feature = "cache")]
+#[derive(Clone, Debug)]
+pub(super) struct CachedSite {
+    pub(super) service: QueryService<OriginService>,
+    /// Whether QUERY goes through the cache.
+    pub(super) caches_queries: bool,
 }
 
 impl Plane {
@@ -105,7 +116,11 @@ impl Plane {
             let policy = host.cache.as_ref().or(spec.cache.as_ref());
             if let Some(policy) = policy.filter(|policy| policy.capacity_bytes > 0) {
                 let cache = self.cache(spec, owner, policy, previous)?;
-                return Ok(SiteService::Cached(cache.layer().layer(origin)));
+                let service = cache.query_layer().layer(origin);
+                return Ok(SiteService::Cached(CachedSite {
+                    service,
+                    caches_queries: policy.caches_queries,
+                }));
             }
         }
         #[cfg(not(feature = "cache"))]
@@ -127,19 +142,55 @@ impl Plane {
         let kept = previous
             .and_then(|previous| previous.caches.iter().find(|cached| cached.owner == owner))
             .filter(|cached| cached.policy.is_same(policy));
+        let host = || owner.as_ref().map(|(host, _)| host.clone());
+        #[cfg(feature = "disk")]
+        let disk = self.disk(policy, previous).map_err(|(folder, source)| BuildError::Disk {
+            host: host(),
+            folder,
+            source,
+        })?;
         let cache = match kept {
             Some(kept) => kept.cache.clone(),
-            None => policy
-                .apply(
-                    HttpCache::builder(policy.capacity_bytes)
-                        .name(&spec.name)
-                        .clock(|| Moment::now().in_calendar()),
-                )
-                .build()
-                .map_err(|source| BuildError::Cache { host: owner.clone().map(|(host, _)| host), source })?,
+            None => {
+                let settings = HttpCache::builder(policy.capacity_bytes)
+                    .name(&spec.name)
+                    .clock(|| Moment::now().in_calendar());
+                #[cfg(feature = "disk")]
+                let settings = match &disk {
+                    Some(disk) => settings.tier(disk.clone()),
+                    None => settings,
+                };
+                policy.apply(settings).build().map_err(|source| BuildError::Cache { host: host(), source })?
+            }
         };
-        self.caches.push(Cached { owner, policy: policy.clone(), cache: cache.clone() });
+        self.caches.push(Cached {
+            owner,
+            policy: policy.clone(),
+            cache: cache.clone(),
+            #[cfg(feature = "disk")]
+            disk,
+        });
         Ok(cache)
+    }
+
+    /// The disk of a policy: the one that is open already, in this plane or in the one before, or one that is opened now.
+    #[cfg(feature = "disk")]
+    fn disk(
+        &self,
+        policy: &crate::config::CachePolicy,
+        previous: Option<&Self>,
+    ) -> Result<Option<pop_cache::http::DiskTier>, (std::path::PathBuf, std::io::Error)> {
+        let Some(disk) = &policy.disk else { return Ok(None) };
+        let known = self.caches.iter().chain(previous.into_iter().flat_map(|previous| &previous.caches));
+        let open = known
+            .filter(|cached| cached.policy.disk.as_ref().is_some_and(|own| own.folder == disk.folder))
+            .find_map(|cached| cached.disk.clone());
+        match open {
+            Some(open) => Ok(Some(open)),
+            None => pop_cache::http::DiskTier::open(&disk.folder, disk.capacity_bytes)
+                .map(Some)
+                .map_err(|source| (disk.folder.clone(), source)),
+        }
     }
 }
 

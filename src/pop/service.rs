@@ -50,6 +50,7 @@ impl PopService {
             seat: Arc::default(),
             stamp: AtomicU64::new(0),
             ambiguous: AtomicBool::new(false),
+            interim: None,
         });
         Self { inner, connection }
     }

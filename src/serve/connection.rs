@@ -25,6 +25,7 @@ use super::listener::{Drain, prepare};
 use crate::body::Body;
 use crate::config::Settings;
 use crate::exchange::{Connection, Gate, Observer, Seat};
+use crate::interim::Outbox;
 
 /// What an HTTP/2 client without TLS begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -181,6 +182,7 @@ fn connection<H>(
         seat,
         stamp: AtomicU64::new(0),
         ambiguous: AtomicBool::new(false),
+        interim: Some(Outbox::default()),
     })
 }
 

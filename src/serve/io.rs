@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::frames::FrameScanner;
 use super::head::{Finding, HeadScanner};
 use crate::exchange::Connection;
+use crate::interim::Hyper;
 
 /// What a connection waits for, as far as its octets tell. Shared between the I/O and the driver, which run on one
 /// task: the atomics are there for `Send` alone.
@@ -168,9 +169,32 @@ fn gathered<T>(buffers: &[io::IoSlice<'_>], write: impl FnOnce(&[u8]) -> T) -> T
     written
 }
 
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    /// Writes interim responses that wait, where they may go out now.
+    #[inline]
+    fn poll_interim(&mut self, context: &mut Context<'_>, hyper: Hyper) -> Poll<io::Result<()>> {
+        match &self.connection.interim {
+            Some(outbox) if outbox.is_active() => self.poll_outbox(context, hyper),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    #[cold]
+    fn poll_outbox(&mut self, context: &mut Context<'_>, hyper: Hyper) -> Poll<io::Result<()>> {
+        let connection = Arc::clone(&self.connection);
+        let Some(outbox) = &connection.interim else { return Poll::Ready(Ok(())) };
+        outbox.poll(hyper, |octets| {
+            let written = Pin::new(&mut self.stream).poll_write(context, octets);
+            self.note(&written);
+            written
+        })
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(context, Hyper::Writes))?;
         let written = Pin::new(&mut this.stream).poll_write(context, octets);
         this.note(&written);
         written
@@ -182,6 +206,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(context, Hyper::Writes))?;
         let octets: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         let written = if octets <= GATHERED_OCTETS_MAX && buffers.len() > 1 {
             gathered(buffers, |octets| Pin::new(&mut this.stream).poll_write(context, octets))
@@ -197,7 +222,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        ready!(this.poll_interim(context, Hyper::Flushes))?;
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

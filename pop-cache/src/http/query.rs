@@ -116,6 +116,15 @@ pub struct QueryService<S> {
     cache: CacheService<Replay<S>>,
 }
 
+impl<S> QueryService<S> {
+    /// The same cache before the same service for requests that are no QUERY: those need no body to be read, and can be
+    /// looked up without being taken.
+    #[must_use]
+    pub fn cache(&self) -> &CacheService<Replay<S>> {
+        &self.cache
+    }
+}
+
 impl<S, B, B2> Service<Request<B>> for QueryService<S>
 where
     S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
