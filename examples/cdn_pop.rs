@@ -61,7 +61,7 @@ struct Options {
     /// Memory for cached responses
     #[arg(long, value_name = "BYTES", env = "POP_CAPACITY")]
     capacity: Option<Octets>,
-    /// Serve stale for so long when the origin fails and does not say itself
+    /// Serve stale for so long when the origin fails and does not say itself [default: 10m, if it cannot be reached]
     #[arg(long, value_name = "SPAN", env = "POP_GRACE")]
     grace: Option<Span>,
     /// Targeted cache-control fields (RFC 9213), the first that is there counts

@@ -100,6 +100,25 @@ async fn a_storm_of_errors_is_weathered_by_what_is_stale() {
     assert_eq!(get(pop.http(), "/").await.text(), "better");
 }
 
+#[tokio::test]
+async fn a_pop_told_nothing_serves_what_is_stale_while_the_origin_cannot_be_reached() {
+    let origin = Scripted::start(|asked| {
+        let more = if asked.line().contains("/strict") { ", must-revalidate" } else { "" };
+        Reply::ok(&format!("Cache-Control: max-age=1{more}"), "good")
+    })
+    .await;
+    let pop = start(cdn(&origin)).await;
+    for path in ["/silent", "/strict"] {
+        get(pop.http(), path).await;
+    }
+    pop.handle.purge(&Purge::All, PurgeMode::MarkStale);
+    origin.script(|_| Reply::status("503 Service Unavailable", "", "bad"));
+    assert_eq!(get(pop.http(), "/silent").await.status, 503, "an error is an answer");
+    origin.script(|_| Reply::SendAndReset(Vec::new()));
+    assert_eq!(get(pop.http(), "/silent").await.text(), "good");
+    assert_eq!(get(pop.http(), "/strict").await.status, 502);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_wait_for_one_fetch() {
     let origin = Scripted::start(|_| {

@@ -155,6 +155,42 @@ async fn grace_serves_what_says_nothing_about_errors_but_never_what_forbids_it()
 }
 
 #[tokio::test]
+async fn a_cache_that_is_disconnected_needs_no_permission_for_what_is_stale() {
+    let edge = edge(|builder| {
+        let grace = Duration::from_secs(600);
+        builder.rules(pop_cache::http::Rules { stale_if_disconnected: grace, ..Default::default() })
+    });
+    for (path, directives) in [
+        ("/silent", "max-age=5"),
+        ("/strict", "max-age=5, must-revalidate"),
+        ("/shared", "s-maxage=5"),
+        ("/short", "max-age=5, stale-if-error=10"),
+    ] {
+        edge.script(move |_| {
+            Ok(Response::builder()
+                .header("cache-control", directives)
+                .header("etag", "\"1\"")
+                .body(chunks(&["good"]))
+                .expect("a response"))
+        });
+        read(edge.get(path).await.expect("a head")).await.expect("whole");
+    }
+    edge.wait(Duration::from_secs(60));
+    // An answer, if only an error, is no disconnection.
+    edge.script(|_| Ok(Response::builder().status(503).body(chunks(&["bad"])).expect("a response")));
+    assert_eq!(edge.get("/silent").await.expect("an answer").status(), 503);
+    edge.script(|_| Err("connection refused".into()));
+    let stale = edge.get("/silent").await.expect("an answer");
+    assert_eq!(cache_status(&stale), "pop; fwd=stale; ttl=-55; detail=stale-if-error");
+    assert_eq!(read(stale).await.expect("whole"), b"good");
+    for path in ["/strict", "/shared", "/short"] {
+        edge.get(path).await.expect_err("the response says otherwise");
+    }
+    edge.wait(Duration::from_secs(600));
+    edge.get("/silent").await.expect_err("too stale");
+}
+
+#[tokio::test]
 async fn what_is_stored_and_what_is_fetched_stay_within_their_bounds() {
     let edge = edge(|builder| builder.object_bytes_max(2 << 20).flight_bytes_max(3 << 20));
     edge.script(|_| {

@@ -70,6 +70,13 @@ impl CachePolicy {
         }
     }
 
+    /// The policy of a PoP to which nothing is said: literal in everything but that stale answers are served for ten
+    /// minutes while the origin cannot be reached, which a cache may without permission (RFC 9111 §4.2.4).
+    pub(crate) fn preset(bytes: u64) -> Self {
+        let stale_if_disconnected = std::time::Duration::from_secs(600);
+        Self::capacity(bytes).rules(Rules { stale_if_disconnected, ..Rules::default() })
+    }
+
     /// No cache: every request goes to the origin.
     #[must_use]
     pub fn off() -> Self {

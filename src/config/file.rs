@@ -107,7 +107,8 @@ pub struct CacheSection {
     pub off: bool,
     /// How long stale answers may be used while they are revalidated, where the origin does not say.
     pub stale_while_revalidate: Option<Span>,
-    /// How long stale answers may be used while the origin fails, where the origin does not say.
+    /// How long stale answers may be used while the origin fails, where the origin does not say. Default: ten minutes
+    /// where it cannot be reached at all, not where it answers with an error.
     pub stale_if_error: Option<Span>,
     /// Targeted cache-control fields (RFC 9213), the first that is there counts. Default `CDN-Cache-Control`.
     pub targets: Option<Vec<String>>,

@@ -69,7 +69,7 @@ impl PopBuilder {
             https: Vec::new(),
             hosts: Vec::new(),
             #[cfg(feature = "cache")]
-            cache: (preset != Preset::Cloud).then(|| crate::config::CachePolicy::capacity(CAPACITY)),
+            cache: (preset != Preset::Cloud).then(|| crate::config::CachePolicy::preset(CAPACITY)),
             #[cfg(feature = "ratelimit")]
             limit: (preset == Preset::Security)
                 .then(|| crate::config::Limit::per_client(pop_ratelimit::Quota::per_second(50).burst(100))),

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
-use pop_cache::http::Rules as CacheRules;
 use pop_dns::NameBuf;
 use pop_dns::zone::Zone;
 use pop_ratelimit::{Access, AccessList, Quota};
@@ -145,15 +144,18 @@ fn cache(section: &CacheSection, directory: &Path) -> Result<Option<CachePolicy>
             .map(|name| name.parse().map_err(|_| format!("{field}: {name:?} is no field name")))
             .collect()
     };
-    let mut rules = CacheRules::default();
+    let capacity = section.capacity.map_or(CAPACITY_BYTES, |octets| octets.0);
+    let mut policy = CachePolicy::preset(capacity);
+    let mut rules = policy.rules.clone();
     if let Some(targets) = &section.targets {
         rules.targets = names("targets", targets)?;
     }
-    rules.stale_if_error = section.stale_if_error.map_or(rules.stale_if_error, |span| span.0);
+    if let Some(grace) = section.stale_if_error {
+        (rules.stale_if_error, rules.stale_if_disconnected) = (grace.0, grace.0);
+    }
     rules.stale_while_revalidate =
         section.stale_while_revalidate.map_or(rules.stale_while_revalidate, |span| span.0);
-    let capacity = section.capacity.map_or(CAPACITY_BYTES, |octets| octets.0);
-    let mut policy = CachePolicy::capacity(capacity).rules(rules);
+    policy = policy.rules(rules);
     if let Some(fields) = &section.tag_fields {
         let fields = names("tag_fields", fields)?;
         policy = policy.with(move |builder| builder.tag_fields(fields.clone()));

@@ -23,7 +23,7 @@ use super::key::CacheKey;
 use super::live::{Live, Reader};
 use super::policy::{Exchange, Refusal};
 use super::range::{ByteRange, ContentRange};
-use super::reuse::Reuse;
+use super::reuse::{OriginFailure, Reuse};
 use super::stored::Stored;
 use super::storing::{
     Admission, Storing, content_length, freshened, refusal_is_lasting, stream, stream_slices,
@@ -151,7 +151,7 @@ where
             };
             fields::receive(&mut head.headers, response_time);
             let times = (request_time, response_time);
-            if is_failure(head.status) && self.stands_in().is_some() {
+            if is_failure(head.status) && self.stands_in(OriginFailure::Answered).is_some() {
                 return self.fail(FetchError::Refused(head.status), Some(head.status), leader);
             }
             match (&plan, head.status) {
@@ -218,15 +218,21 @@ where
     }
 
     /// The stored response that may be served because the origin failed.
-    fn stands_in(&self) -> Option<&Arc<Stored>> {
+    fn stands_in(&self, failure: OriginFailure) -> Option<&Arc<Stored>> {
         let stored = self.candidate.as_ref().filter(|stored| stored.is_whole)?;
         let request = RequestDirectives::parse(&self.parts.headers);
         let now = self.shared.now();
-        stored.policy.reuse_on_error(self.shared.rules(), &request, now, stored.purged_at()).map(|_| stored)
+        let reuse =
+            stored.policy.reuse_on_error(failure, self.shared.rules(), &request, now, stored.purged_at());
+        reuse.map(|_| stored)
     }
 
     fn fail(self, error: FetchError, status: Option<StatusCode>, leader: oneshot::Sender<Outcome<B2>>) {
-        let published = match self.stands_in() {
+        let failure = match error {
+            FetchError::Origin(_) => OriginFailure::Disconnected,
+            _ => OriginFailure::Answered,
+        };
+        let published = match self.stands_in(failure) {
             Some(stored) => Published::StaleOnError(Arc::clone(stored), status),
             None => {
                 count(&self.shared.counters.errors);

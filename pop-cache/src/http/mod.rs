@@ -133,7 +133,7 @@ pub use policy::{Exchange, Policy, Refusal, Storability};
 #[cfg(feature = "tower")]
 pub use query::{MAX_QUERIED_URIS, MAX_QUERY_BYTES, QueryLayer, QueryService, Replay};
 pub use range::{ByteRange, ContentRange, MAX_RANGES, Ranges, Resolved};
-pub use reuse::{Cause, Reuse, StaleAllowance};
+pub use reuse::{Cause, OriginFailure, Reuse, StaleAllowance};
 pub use rules::{ImpliedRevalidation, NoVarySearch, RequestControl, Rules, SetCookie};
 pub use search::{MAX_SEARCH_PARAMETERS, SearchVariance};
 #[cfg(feature = "tower")]

@@ -48,6 +48,7 @@ pub struct Policy {
     pub(crate) has_validator: bool,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) stale_if_error: Duration,
+    pub(crate) stale_if_disconnected: Duration,
     pub(crate) forbids_stale: bool,
 }
 
@@ -86,6 +87,10 @@ impl Policy {
                 rules.stale_while_revalidate,
             ),
             stale_if_error: or_default(directives.stale_if_error.duration(), rules.stale_if_error),
+            stale_if_disconnected: or_default(
+                directives.stale_if_error.duration(),
+                rules.stale_if_disconnected.max(rules.stale_if_error),
+            ),
             is_targeted,
             freshness,
             initial_age,
@@ -147,7 +152,7 @@ impl Policy {
     #[must_use]
     pub fn useful_for(&self, keep: Duration) -> Duration {
         let fresh = self.freshness.lifetime.saturating_sub(self.initial_age);
-        let stale = self.stale_while_revalidate.max(self.stale_if_error);
+        let stale = self.stale_while_revalidate.max(self.stale_if_error).max(self.stale_if_disconnected);
         fresh.saturating_add(if self.has_validator { stale.max(keep) } else { stale })
     }
 

@@ -46,6 +46,16 @@ pub enum StaleAllowance {
     IfError,
 }
 
+/// How an origin failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OriginFailure {
+    /// No answer came.
+    Disconnected,
+    /// It answered 500, 502, 503 or 504, or what is no answer to what it was asked.
+    Answered,
+}
+
 /// Why a stored response cannot be used without validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -132,11 +142,12 @@ impl Policy {
         (!ttl.is_zero()).then_some((age, ttl))
     }
 
-    /// Whether the stored response may stand in for an origin that failed: no answer, or 500, 502, 503, 504 (RFC
-    /// 5861 §4, RFC 9111 §4.2.4). Constant time, no allocation.
+    /// Whether the stored response may stand in for an origin that failed (RFC 5861 §4, RFC 9111 §4.2.4). Constant time,
+    /// no allocation.
     #[must_use]
     pub fn reuse_on_error(
         &self,
+        failure: OriginFailure,
         rules: &Rules,
         request: &RequestDirectives,
         now: SystemTime,
@@ -149,7 +160,11 @@ impl Policy {
         let age = self.age(now);
         let staleness = age.saturating_sub(self.lifetime(purged_at));
         let asked = if honoured { request.stale_if_error.duration() } else { None };
-        let window = self.stale_if_error.max(asked.unwrap_or(Duration::ZERO));
+        let allowed = match failure {
+            OriginFailure::Answered => self.stale_if_error,
+            OriginFailure::Disconnected => self.stale_if_disconnected,
+        };
+        let window = allowed.max(asked.unwrap_or(Duration::ZERO));
         (staleness <= window && window > Duration::ZERO).then_some(Reuse::Stale {
             age,
             staleness,

@@ -26,6 +26,10 @@ pub struct Rules {
     /// Staleness served when the origin fails and the response says nothing about it (RFC 9111 §4.2.4). Directives
     /// that forbid stale answers forbid this too. Default zero.
     pub stale_if_error: Duration,
+    /// Staleness served when no answer of the origin arrives at all, where the response says nothing about errors: a
+    /// cache that is disconnected needs no permission (RFC 9111 §4.2.4). Directives that forbid stale answers forbid
+    /// this too. At least `stale_if_error` counts. Default zero.
+    pub stale_if_disconnected: Duration,
     /// Staleness served while a new answer is fetched, where the response says nothing about it. Default zero.
     pub stale_while_revalidate: Duration,
     /// Whether an explicit `stale-while-revalidate` or `stale-if-error` beside `s-maxage` wins over the
@@ -92,6 +96,7 @@ impl Default for Rules {
             heuristic_percent: 10,
             heuristic_max: Duration::from_secs(86_400),
             stale_if_error: Duration::ZERO,
+            stale_if_disconnected: Duration::ZERO,
             stale_while_revalidate: Duration::ZERO,
             s_maxage: ImpliedRevalidation::default(),
             negative: Vec::new(),

@@ -25,7 +25,7 @@ use super::flight::{Flight, Flights, LiveHead, Published, Role, Target, outcome}
 use super::handle::count;
 use super::pass::{forbidden, pass, purge};
 use super::policy::Policy;
-use super::reuse::Reuse;
+use super::reuse::{OriginFailure, Reuse};
 use super::slices::Slicing;
 use super::status::CacheStatus;
 use super::stored::Stored;
@@ -510,7 +510,12 @@ fn shared_answer<B>(
             })
         }
         Published::StaleOnError(stored, failure) => {
-            let own = stored.policy.reuse_on_error(shared.rules(), &directives, now, stored.purged_at());
+            let kind = match failure {
+                Some(_) => OriginFailure::Answered,
+                None => OriginFailure::Disconnected,
+            };
+            let purged_at = stored.purged_at();
+            let own = stored.policy.reuse_on_error(kind, shared.rules(), &directives, now, purged_at);
             if is_waiter && (!stored.selection.matches(headers) || own.is_none()) {
                 return None;
             }
