@@ -32,6 +32,9 @@ mod clock;
 pub mod config;
 #[cfg(feature = "serve")]
 mod exchange;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod fabric;
 #[cfg(all(feature = "serve", feature = "ratelimit"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "serve", feature = "ratelimit"))))]
 pub mod guard;
@@ -70,6 +73,8 @@ pub use config::CachePolicy;
 pub use config::Limit;
 #[cfg(feature = "tls")]
 pub use config::{CertificateError, Certificates};
+#[cfg(feature = "redis")]
+pub use fabric::Fabric;
 #[cfg(feature = "serve")]
 pub use {
     body::{Body, BoxError},

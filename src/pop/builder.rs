@@ -33,6 +33,8 @@ pub struct PopBuilder {
     pub(super) geo: Vec<String>,
     #[cfg(feature = "route")]
     pub(super) selector: Option<Arc<pop_route::Selector>>,
+    #[cfg(feature = "redis")]
+    pub(super) fabric: Option<crate::Fabric>,
     pub(super) gates: Vec<Arc<dyn Gate>>,
     pub(super) identify: Option<Identify>,
     pub(super) shares_ports: bool,
@@ -81,6 +83,8 @@ impl PopBuilder {
             geo: Vec::new(),
             #[cfg(feature = "route")]
             selector: None,
+            #[cfg(feature = "redis")]
+            fabric: None,
             gates: Vec::new(),
             identify: None,
             shares_ports: false,
@@ -183,6 +187,14 @@ impl PopBuilder {
     #[must_use]
     pub fn host_with(mut self, host: Host) -> Self {
         self.hosts.push(host);
+        self
+    }
+
+    /// Shares with other PoPs what the fabric carries: purges by the [`Handle`](super::Handle) reach all of them.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn fabric(mut self, fabric: crate::Fabric) -> Self {
+        self.fabric = Some(fabric);
         self
     }
 

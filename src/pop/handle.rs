@@ -65,8 +65,8 @@ impl Handle {
     }
 
     /// Replaces hosts, origins, caches, limits, zones and geographic names by those of `spec`. Requests under way end
-    /// with what they began with. Caches whose policy is the same keep what they hold. Listeners, settings and gates
-    /// stay as they are.
+    /// with what they began with. Caches whose policy is the same keep what they hold. Listeners, settings, gates
+    /// and the fabric stay as they are.
     ///
     /// # Errors
     /// [`BuildError`] names the field that is wrong; everything then stays as it is.
@@ -74,6 +74,8 @@ impl Handle {
         run::judge(&spec)?;
         #[allow(unused_mut, reason = "zones are taken out of it")]
         let mut spec = spec;
+        #[cfg(feature = "redis")]
+        spec.fabric.clone_from(&self.inner.fabric);
         let plane = Plane::new(&spec, Some(&self.inner.plane.load()))?;
         #[cfg(feature = "dns")]
         if let (Some(swap), Some(authority)) = (&self.inner.authority, run::authority(&mut spec)?) {
@@ -83,10 +85,22 @@ impl Handle {
         Ok(())
     }
 
-    /// Purges in every cache of the PoP, and says how many responses went.
+    /// Purges in every cache of the PoP, and says how many responses went. With a fabric, every other PoP is told, now or
+    /// when the store is back.
     #[cfg(feature = "cache")]
     pub fn purge(&self, purge: &pop_cache::http::Purge, mode: pop_cache::http::PurgeMode) -> usize {
-        self.caches().iter().map(|cache| cache.purge(purge, mode)).sum()
+        #[cfg(feature = "redis")]
+        if let Some(fabric) = &self.inner.fabric {
+            fabric.announce(purge, mode);
+        }
+        self.inner.purge(purge, mode)
+    }
+
+    /// What the PoP shares with others, if it does.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn fabric(&self) -> Option<&crate::Fabric> {
+        self.inner.fabric.as_ref()
     }
 
     /// The caches: the PoP's own, and those of hosts that have one.
@@ -121,6 +135,10 @@ impl Handle {
         page.caches(&self.caches());
         #[cfg(feature = "dns")]
         page.dns(&self.dns_stats());
+        #[cfg(feature = "redis")]
+        for (name, kind, help, value) in self.inner.fabric.iter().flat_map(|fabric| fabric.stats().rows()) {
+            page.metric(name, kind, help, [("", value)]);
+        }
         page.finish()
     }
 

@@ -160,6 +160,11 @@ impl Plane {
                     Some(disk) => settings.tier(disk.clone()),
                     None => settings,
                 };
+                #[cfg(feature = "redis")]
+                let settings = match spec.fabric.as_ref().and_then(crate::Fabric::tier) {
+                    Some(shared) => settings.tier(shared),
+                    None => settings,
+                };
                 policy.apply(settings).build().map_err(|source| BuildError::Cache { host: host(), source })?
             }
         };

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(super) dns_counters: Arc<pop_dns::server::Counters>,
     #[cfg(feature = "route")]
     pub(super) selector: Option<Arc<pop_route::Selector>>,
+    #[cfg(feature = "redis")]
+    pub(super) fabric: Option<crate::Fabric>,
     shares_ports: bool,
     admin: Option<Admin>,
     sockets: Mutex<Sockets>,
@@ -84,6 +86,22 @@ struct Ready {
 impl Inner {
     pub(super) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.monitor) as Arc<dyn Observer>
+    }
+
+    /// Purges in the caches of this PoP.
+    #[cfg(feature = "cache")]
+    pub(super) fn purge(&self, what: &pop_cache::http::Purge, mode: pop_cache::http::PurgeMode) -> usize {
+        self.plane.load().caches.iter().map(|cached| cached.cache.handle().purge(what, mode)).sum()
+    }
+
+    /// Takes part in the fabric for as long as it is polled.
+    #[cfg(feature = "redis")]
+    async fn keep_together(self: Arc<Self>) {
+        let Some(fabric) = &self.fabric else { return };
+        let inner = Arc::downgrade(&self);
+        let purge =
+            move |what: &_, mode| inner.upgrade().map_or(0, |inner: Arc<Self>| inner.purge(what, mode));
+        fabric.run(&self.name, Arc::new(purge)).await;
     }
 
     pub(super) fn addresses(&self) -> Option<Addresses> {
@@ -142,6 +160,8 @@ impl Pop {
             dns_counters: Arc::default(),
             #[cfg(feature = "route")]
             selector: spec.selector,
+            #[cfg(feature = "redis")]
+            fabric: spec.fabric,
             shares_ports: spec.shares_ports,
             admin: spec.admin,
             sockets: Mutex::new(sockets),
@@ -286,6 +306,12 @@ impl Pop {
             let shared =
                 Shared::new(&inner.name, settings, edge, Arc::from([]), Arc::new(Uncounted), Arc::default());
             admin.spawn(serve::serve(bound, Arc::new(shared)));
+        }
+        #[cfg(feature = "redis")]
+        let mut fabric = JoinSet::new();
+        #[cfg(feature = "redis")]
+        if inner.fabric.is_some() {
+            fabric.spawn(Arc::clone(inner).keep_together());
         }
         tokio::select! {
             () = shutdown => inner.drain.begin(),

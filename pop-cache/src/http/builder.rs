@@ -12,7 +12,7 @@ use super::policy::Exchange;
 use super::rules::Rules;
 use super::slices::SLICE_BYTES;
 use super::status::cache_identifier;
-use super::tier::Tier;
+use super::tier::{Stacked, Tier};
 
 pub(crate) type KeyPolicy = Box<dyn Fn(&RequestHead<'_>, CacheKey) -> CacheKey + Send + Sync>;
 pub(crate) type BypassPolicy = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
@@ -166,10 +166,14 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// A store below the memory: asked on a miss, told of all that is stored and purged. Default none.
+    /// A store below the memory: asked on a miss, told of all that is stored and purged. Called again, it puts another one
+    /// below those before, asked for what they do not have. Default none.
     #[must_use]
     pub fn tier(mut self, tier: impl Tier) -> Self {
-        self.tier = Some(Arc::new(tier));
+        self.tier = Some(match self.tier.take() {
+            Some(upper) => Arc::new(Stacked { upper, lower: tier }),
+            None => Arc::new(tier),
+        });
         self
     }
 

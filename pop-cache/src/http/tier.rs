@@ -3,6 +3,7 @@
 use core::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -44,4 +45,43 @@ pub struct Record {
     pub expires: SystemTime,
     /// The tags of all its responses.
     pub tags: Vec<String>,
+}
+
+/// Two tiers, one below the other. What the lower one has is not copied up: it comes to the memory above both.
+#[derive(Debug)]
+pub(super) struct Stacked<L> {
+    pub(super) upper: Arc<dyn Tier>,
+    pub(super) lower: L,
+}
+
+impl<L: Tier> Tier for Stacked<L> {
+    fn get<'a>(&'a self, key: &'a CacheKey) -> TierFuture<'a, Option<Bytes>> {
+        Box::pin(async move {
+            match self.upper.get(key).await {
+                Some(record) => Some(record),
+                None => self.lower.get(key).await,
+            }
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a CacheKey, record: Record) -> TierFuture<'a, ()> {
+        Box::pin(async move {
+            self.upper.put(key, record.clone()).await;
+            self.lower.put(key, record).await;
+        })
+    }
+
+    fn remove<'a>(&'a self, key: &'a CacheKey) -> TierFuture<'a, ()> {
+        Box::pin(async move {
+            self.upper.remove(key).await;
+            self.lower.remove(key).await;
+        })
+    }
+
+    fn purge<'a>(&'a self, what: &'a Purge) -> TierFuture<'a, ()> {
+        Box::pin(async move {
+            self.upper.purge(what).await;
+            self.lower.purge(what).await;
+        })
+    }
 }
