@@ -82,7 +82,8 @@ async fn a_purge_reaches_all_four_though_one_was_away() {
             assert!(!get(pops[index].http(), "/a").await.is_hit(), "{purge:?}, PoP {index}");
         }
     }
-    let held = || pops[3].handle.caches()[0].stats().weight;
+    let handle = pops[3].handle.clone();
+    let held = || handle.caches()[0].stats().weight;
     assert!(held() > 0 && fabrics[3].stats().purges_applied == 0);
     let again = pops[3].pop.clone();
     pops[3].task = tokio::spawn(async move { again.run().await });
@@ -156,7 +157,7 @@ async fn what_cannot_be_read_purges_everything() {
         [&[b"n", b""], &[b"n", b"\xff\x00\xff"], &[b"other", b"x"], &[b"n", &[1; 70_000]]];
     for (count, entry) in (1..).zip(entries) {
         warm(&pop, "/a").await;
-        store.ask_octets(&[&[b"XADD", b"test:purges", b"*"], entry].concat()).await;
+        store.ask_octets(&[&[&b"XADD"[..], b"test:purges", b"*"], entry].concat()).await;
         assert!(eventually(|| fabric.stats().purges_unreadable == count).await, "{:?}", fabric.stats());
         assert!(!get(pop.http(), "/a").await.is_hit());
     }
@@ -213,7 +214,12 @@ async fn what_one_fetched_the_other_has() {
     let Some(store) = Store::start().await else { return };
     let origin = fresh().await;
     let [(_first, _one), (second, two)] = shared(&store, &origin).await;
-    assert!(get(second.http(), "/a").await.is_hit());
+    let answer = get(second.http(), "/a").await;
+    assert!(
+        answer.field("cache-status").is_some_and(|status| status.contains("detail=tier")),
+        "{}",
+        answer.head
+    );
     assert_eq!((origin.asked().len(), two.stats().tier_hits), (1, 1));
     // From now on it is in its own memory.
     assert!(get(second.http(), "/a").await.is_hit());

@@ -12,7 +12,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pop_cache::http::{CacheKey, Purge, PurgeMode};
@@ -23,8 +23,14 @@ use super::ledger::{Ledger, Position};
 use super::link::{Link, Pauses, Trouble, ask_over};
 use super::notice::{News, Notice};
 
-/// Purges the caches of the PoP, and says how many responses went.
-pub(crate) type Purger = Arc<dyn Fn(&Purge, PurgeMode) -> usize + Send + Sync>;
+/// The caches of the PoP.
+pub(crate) trait Caches: Send + Sync {
+    /// How many of them have the second cache below.
+    fn shared(&self) -> usize;
+
+    /// Purges in all of them.
+    fn purge(&self, what: &Purge, mode: PurgeMode);
+}
 
 /// The stream keeps about so many purges: a PoP that was away for more of them purges everything.
 pub(super) const STREAM_MAX: usize = 10_000;
@@ -98,8 +104,11 @@ impl Feed {
     }
 
     /// Tells the others of a purge, soon. To be called before the purge is made here.
-    pub(super) fn announce(&self, what: &Purge, mode: PurgeMode) {
-        self.ledger().announce(what, mode);
+    pub(super) fn announce(&self, what: &Purge, mode: PurgeMode, shared: usize) {
+        let mut ledger = self.ledger();
+        ledger.announce(what, mode);
+        ledger.excuse(what, shared);
+        drop(ledger);
         self.outgoing.notify_one();
     }
 
@@ -149,11 +158,11 @@ impl Feed {
     }
 
     /// Hears for as long as it is polled.
-    pub(super) async fn hear(&self, link: &Link, pop: &str, purge: &Purger) {
+    pub(super) async fn hear(&self, link: &Link, pop: &str, caches: &dyn Caches) {
         let mut pauses = Pauses::default();
         loop {
             let before = self.cursor();
-            let Err(why) = self.listen(link, pop, purge).await;
+            let Err(why) = self.listen(link, pop, caches).await;
             tracing::debug!(target: "pop_edge::fabric", %why, "purges of others are not heard");
             if self.cursor() != before {
                 pauses = Pauses::default();
@@ -163,12 +172,12 @@ impl Feed {
     }
 
     /// One connection's worth of news.
-    async fn listen(&self, link: &Link, pop: &str, purge: &Purger) -> Result<Infallible, Trouble> {
+    async fn listen(&self, link: &Link, pop: &str, caches: &dyn Caches) -> Result<Infallible, Trouble> {
         let connection = &mut link.open().await?;
         let deadline = link.deadline();
         let place = format!("{}{pop}", self.place_prefix);
         if self.cursor().is_none() {
-            self.begin(connection, deadline, &place, purge).await?;
+            self.begin(connection, deadline, &place, caches).await?;
         }
         loop {
             let Some(cursor) = self.cursor() else { return Err(Trouble::Away) };
@@ -179,8 +188,12 @@ impl Feed {
             let (last, news): (Vec<Entry>, Read) = ask_over(connection, deadline, &question).await?;
             let entries = news.into_iter().flatten().flat_map(|(_, entries)| entries).collect::<Vec<_>>();
             if last.is_empty() {
-                self.begin_anew(connection, deadline, purge).await?;
-            } else if entries.is_empty() {
+                // What is there is older than the end, where we go on.
+                self.begin_anew(connection, deadline, caches).await?;
+                self.note_place(connection, deadline, &place).await?;
+                continue;
+            }
+            if entries.is_empty() {
                 let mut question = redis::pipe();
                 let wait =
                     question.cmd("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(WAIT.as_millis() as u64);
@@ -189,7 +202,7 @@ impl Feed {
                 continue;
             }
             for entry in entries {
-                self.take(&entry, purge);
+                self.take(&entry, caches);
                 tokio::task::yield_now().await;
             }
             self.note_place(connection, deadline, &place).await?;
@@ -215,7 +228,7 @@ impl Feed {
         connection: &mut MultiplexedConnection,
         deadline: Duration,
         place: &str,
-        purge: &Purger,
+        caches: &dyn Caches,
     ) -> Result<(), Trouble> {
         let mut question = redis::pipe();
         question.cmd("GET").arg(place);
@@ -228,7 +241,7 @@ impl Feed {
                 let (own,): (String,) = ask_over(connection, deadline, &command).await?;
                 let cursor = own.parse().map_err(|()| Trouble::Away)?;
                 self.recall(connection, deadline, cursor).await?;
-                self.flush(purge);
+                self.flush(caches);
                 self.note_place(connection, deadline, place).await
             }
         }
@@ -270,7 +283,7 @@ impl Feed {
         &self,
         connection: &mut MultiplexedConnection,
         deadline: Duration,
-        purge: &Purger,
+        caches: &dyn Caches,
     ) -> Result<(), Trouble> {
         let mut command = redis::pipe();
         self.append(&mut command, &Notice { from: self.own, news: News::Joined });
@@ -281,32 +294,36 @@ impl Feed {
         let mut ledger = self.ledger();
         *ledger = std::mem::take(&mut *ledger).anew(end);
         drop(ledger);
-        self.flush(purge);
+        self.flush(caches);
         Ok(())
     }
 
-    fn flush(&self, purge: &Purger) {
+    fn flush(&self, caches: &dyn Caches) {
         self.flushes.fetch_add(1, Ordering::Relaxed);
-        purge(&Purge::All, PurgeMode::Remove);
+        self.ledger().excuse(&Purge::All, caches.shared());
+        caches.purge(&Purge::All, PurgeMode::Remove);
     }
 
     /// Takes in one entry.
-    fn take(&self, entry: &Entry, purge: &Purger) {
+    fn take(&self, entry: &Entry, caches: &dyn Caches) {
         let Ok(position) = entry.0.parse::<Position>() else { return };
         match heard(entry) {
             // Our own was purged when it was announced.
             Some(notice) if notice.from == self.own => {}
             Some(Notice { news: News::Purged(what, mode), .. }) => {
                 // Known first: what is read from the store meanwhile is judged by it.
-                self.ledger().learn(position, what.clone());
-                purge(&what, mode);
+                let mut ledger = self.ledger();
+                ledger.learn(position, what.clone());
+                ledger.excuse(&what, caches.shared());
+                drop(ledger);
+                caches.purge(&what, mode);
                 self.applied.fetch_add(1, Ordering::Relaxed);
             }
             Some(Notice { news: News::Joined, .. }) => {}
             None => {
                 self.unreadable.fetch_add(1, Ordering::Relaxed);
                 self.ledger().learn(position, Purge::All);
-                self.flush(purge);
+                self.flush(caches);
             }
         }
         self.ledger().advance(position);

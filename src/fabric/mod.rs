@@ -28,8 +28,8 @@ pub use builder::{FabricBuilder, FabricError};
 pub use stats::FabricStats;
 pub use tier::SharedTier;
 
+pub(crate) use feed::Caches;
 use feed::Feed;
-pub(crate) use feed::Purger;
 use link::Link;
 
 /// What a PoP shares with others. A clone is another handle on the same fabric.
@@ -108,13 +108,13 @@ impl Fabric {
         self.inner.feed.delivered().await;
     }
 
-    /// Tells the others of a purge; to be called before it is made here.
-    pub(crate) fn announce(&self, what: &Purge, mode: PurgeMode) {
-        self.inner.feed.announce(what, mode);
+    /// Tells the others of a purge; to be called before it is made in `caches` here.
+    pub(crate) fn announce(&self, what: &Purge, mode: PurgeMode, caches: &dyn Caches) {
+        self.inner.feed.announce(what, mode, caches.shared());
     }
 
     /// Holds the fabric together for as long as it is polled. Ends at once where it is being polled already.
-    pub(crate) async fn run(&self, pop: &str, purge: Purger) {
+    pub(crate) async fn run(&self, pop: &str, caches: &dyn Caches) {
         let inner = &*self.inner;
         // Pairs with nothing: it only keeps a second one out.
         if inner.is_running.swap(true, Ordering::AcqRel) {
@@ -124,7 +124,7 @@ impl Fabric {
         tokio::join!(
             inner.link.keep(),
             inner.feed.tell(&inner.link),
-            inner.feed.hear(&inner.link, pop, &purge)
+            inner.feed.hear(&inner.link, pop, caches)
         );
     }
 }

@@ -91,7 +91,7 @@ impl Handle {
     pub fn purge(&self, purge: &pop_cache::http::Purge, mode: pop_cache::http::PurgeMode) -> usize {
         #[cfg(feature = "redis")]
         if let Some(fabric) = &self.inner.fabric {
-            fabric.announce(purge, mode);
+            fabric.announce(purge, mode, &*self.inner);
         }
         self.inner.purge(purge, mode)
     }

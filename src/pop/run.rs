@@ -98,14 +98,23 @@ impl Inner {
     #[cfg(feature = "redis")]
     async fn keep_together(self: Arc<Self>) {
         let Some(fabric) = &self.fabric else { return };
-        let inner = Arc::downgrade(&self);
-        let purge =
-            move |what: &_, mode| inner.upgrade().map_or(0, |inner: Arc<Self>| inner.purge(what, mode));
-        fabric.run(&self.name, Arc::new(purge)).await;
+        fabric.run(&self.name, &*self).await;
     }
 
     pub(super) fn addresses(&self) -> Option<Addresses> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).addresses.clone()
+    }
+}
+
+#[cfg(feature = "redis")]
+impl crate::fabric::Caches for Inner {
+    fn shared(&self) -> usize {
+        let has_tier = self.fabric.as_ref().is_some_and(|fabric| fabric.tier().is_some());
+        if has_tier { self.plane.load().caches.len() } else { 0 }
+    }
+
+    fn purge(&self, what: &pop_cache::http::Purge, mode: pop_cache::http::PurgeMode) {
+        let _count = Self::purge(self, what, mode);
     }
 }
 
