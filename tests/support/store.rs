@@ -1,5 +1,7 @@
 //! A store of a test's own: `redis-server` on a loopback port, gone with the test.
 
+#![allow(unreachable_pub, reason = "as in the rest of the support")]
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
