@@ -44,10 +44,15 @@ fn body(path: &str) -> String {
 
 /// A cache whose memory is new over a folder that may be old.
 fn edge(folder: &Path) -> Edge {
-    let tier = DiskTier::open(folder, 64 << 20).expect("a folder");
+    edge_over([DiskTier::open(folder, 64 << 20).expect("a folder")])
+}
+
+/// A cache whose memory is new over tiers, the uppermost first.
+fn edge_over<const N: usize>(tiers: [DiskTier; N]) -> Edge {
     // Far from now, so that the expiry of records is not what a test sees.
     let start = SystemTime::now() + Duration::from_secs(1000);
-    let edge = Edge::new(start, |builder| builder.tier(tier));
+    let edge =
+        Edge::new(start, |builder| tiers.into_iter().fold(builder, |builder, tier| builder.tier(tier)));
     edge.script(|request| {
         let path = request.uri().path().to_owned();
         let response = Response::builder()
@@ -82,6 +87,27 @@ async fn written(folder: &Folder, count: usize) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("{:?} are not {count} records", folder.records());
+}
+
+#[tokio::test]
+async fn what_one_tier_lost_the_one_below_still_has() {
+    let (upper, lower) = (Folder::new("upper"), Folder::new("lower"));
+    let stacked = |upper: &Folder, lower: &Folder| {
+        let tiers = [upper, lower].map(|folder| DiskTier::open(&folder.0, 64 << 20).expect("a folder"));
+        edge_over(tiers)
+    };
+    let first = stacked(&upper, &lower);
+    assert!(get(&first, "/a", "en").await.0.contains("stored"));
+    written(&upper, 1).await;
+    written(&lower, 1).await;
+    drop(first);
+    fs::remove_file(&upper.records()[0]).expect("a record");
+    let second = stacked(&upper, &lower);
+    let (status, body_found) = get(&second, "/a", "en").await;
+    assert!(status.contains("hit"), "{status}");
+    assert_eq!(body_found, body("/a"));
+    assert_eq!(second.handle.purge(&Purge::Tag("a".to_owned()), PurgeMode::Remove), 1);
+    written(&lower, 0).await;
 }
 
 #[tokio::test]
