@@ -70,6 +70,8 @@ mod key;
 #[cfg(feature = "tower")]
 mod live;
 #[cfg(feature = "tower")]
+mod miss;
+#[cfg(feature = "tower")]
 mod pass;
 mod policy;
 #[cfg(feature = "tower")]
@@ -85,6 +87,8 @@ mod rules;
 mod search;
 #[cfg(feature = "tower")]
 mod service;
+#[cfg(feature = "tower")]
+mod sharing;
 #[cfg(feature = "tower")]
 mod slices;
 mod status;

@@ -19,8 +19,10 @@ use super::flight::LiveHead;
 use super::handle::{Purge, PurgeMode, count};
 use super::key::CacheKey;
 use super::live::Live;
+use super::miss::{normalised, origin_error};
 use super::policy::Exchange;
-use super::service::{Answer, live_status, normalised, origin_error};
+use super::service::Answer;
+use super::sharing::live_status;
 use super::storing::{Admission, Storing, content_length};
 use super::{fields, groups, invalidation};
 
