@@ -16,7 +16,9 @@ use tower_service::Service;
 use pop_cache::http::{CacheBody, CacheFuture, CacheStatus, FetchError, LookUp};
 
 use super::plane::SiteService;
-use crate::body::{Body, OriginBody, RequestBody, TooSlow};
+#[cfg(feature = "cache")]
+use crate::body::TooSlow;
+use crate::body::{Body, OriginBody, RequestBody};
 use crate::config::Settings;
 use crate::exchange::{Denial, Source, Tail, Trail, chain};
 use crate::interim::Place;
