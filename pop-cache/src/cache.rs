@@ -15,7 +15,7 @@ use crate::memory::{Word, kind};
 use crate::policy;
 use crate::stats::Stats;
 use crate::store::{Put, RemovalCause, Store, Terms, Weigher};
-use crate::stripe::Count;
+use crate::stripe::{Count, Stripe};
 use crate::sync::Ordering;
 use crate::table::Hash as IndexHash;
 use crate::{Timestamp, now};
@@ -136,7 +136,7 @@ impl<K, V> Cache<K, V> {
     /// way to make room. It counts against the capacity.
     #[must_use]
     pub fn retired_weight(&self) -> u64 {
-        let retired = self.shared.store.stripes.iter().map(|stripe| stripe.retired.load(Ordering::Relaxed));
+        let retired = self.shared.store.stripes.iter().map(Stripe::retired);
         retired.fold(0, u64::saturating_add)
     }
 

@@ -509,7 +509,7 @@ mod tests {
         // SAFETY: a slot from `bump` is free and ours alone; it is marked below.
         unsafe { index.slab.write(handle, home, key, ()) };
         index.slab.slot(handle).kind.store(crate::memory::kind::SMALL, Ordering::Relaxed);
-        index.insert(hash(home, key), handle)
+        index.insert(&Hazard::new(), hash(home, key), handle)
     }
 
     fn hash(home: u32, key: u64) -> Hash {

@@ -3,7 +3,7 @@
 
 use crate::Timestamp;
 use crate::deadlines::Deadlines;
-use crate::hazard::Announced;
+use crate::hazard::{Announced, Hazard};
 use crate::index::{Index, Inserted};
 use crate::memory::{List, kind};
 use crate::room::Room;
@@ -115,7 +115,7 @@ impl Model {
         unsafe { self.index.slab.write(handle, hash.home, key, watched) };
         self.index.slab.slot(handle).kind.store(kind::MAIN, Ordering::Relaxed);
         self.alive.fetch_add(1, Ordering::Relaxed);
-        match self.index.insert(hash, handle) {
+        match self.index.insert(&Hazard::new(), hash, handle) {
             Inserted::New(_) => {}
             Inserted::Replaced(old) => self.retire(old),
             Inserted::Overtaken | Inserted::Full => self.retire(handle),

@@ -17,7 +17,7 @@
 //! is relaxed, counters may lose a count to a race, and no step waits for another.
 
 use crate::memory::{Slab, Slot, kind, zeroed_half_words};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::table::{LOAD, Table};
 
 /// Hits since the entry was last looked at that are told apart.
@@ -36,6 +36,10 @@ const TICKS_HELD_BACK: u64 = if cfg!(loom) { 0 } else { 15 };
 const PATIENT: u64 = 2048;
 /// So many candidates ahead the window's slots are asked for.
 const PREPARED: u64 = 4;
+/// Slots, candidates and admitted entries that a thread takes in hand at once, at most; and the part of all that threads may
+/// have in hand together: one in so many, as a power of two.
+const PORTION: u32 = if cfg!(loom) { 1 } else { 16 };
+const IN_HAND_BITS: u32 = 6;
 /// An epoch, in which a frequency halves: so many ticks (misses and hits) an entry.
 const EPOCH_TICKS: u64 = 10;
 /// The window's share of all entries, in 1/65,536: at first a tenth, and its bounds.
@@ -76,20 +80,41 @@ impl Queues {
     }
 }
 
-/// What a thread has counted and not told the others yet: they would fight for the cache line at every insert.
+/// What one thread has counted and not told the others yet, and what it has taken in hand for its next steps: they would
+/// fight for the cache lines at every insert. Only that thread writes it. A thread without one does every step at once.
 pub(crate) struct Local {
     ticks: AtomicU64,
     drops: [AtomicU64; 2],
+    /// Entries that came into the main clock, less those that went: a difference in two's complement.
+    mains: AtomicU64,
+    /// Slots that its hand passes next, up to the second.
+    hand: [AtomicU32; 2],
+    /// Places of the window whose candidates are next, up to the second; of the ring at this address.
+    candidates: [AtomicU64; 2],
+    ring: AtomicUsize,
+    /// Handles that it has admitted and not put into the window yet.
+    admitted: [AtomicU32; PORTION as usize],
+    admitted_count: AtomicU32,
 }
 
 impl Local {
     pub(crate) fn new() -> Self {
-        Self { ticks: AtomicU64::new(0), drops: [AtomicU64::new(0), AtomicU64::new(0)] }
+        Self {
+            ticks: AtomicU64::new(0),
+            drops: [AtomicU64::new(0), AtomicU64::new(0)],
+            mains: AtomicU64::new(0),
+            hand: [AtomicU32::new(0), AtomicU32::new(0)],
+            candidates: [AtomicU64::new(0), AtomicU64::new(0)],
+            ring: AtomicUsize::new(0),
+            admitted: std::array::from_fn(|_| AtomicU32::new(0)),
+            admitted_count: AtomicU32::new(0),
+        }
     }
 }
 
 /// A counter, and what a thread holds back of it.
-fn bump_by_and_by(counter: &AtomicU64, local: &AtomicU64, by: u64, held_back: u64) -> u64 {
+fn bump_by_and_by(counter: &AtomicU64, local: Option<&AtomicU64>, by: u64, held_back: u64) -> u64 {
+    let Some(local) = local else { return bump(counter, by) };
     let sum = local.load(Ordering::Relaxed).wrapping_add(by);
     if sum <= held_back {
         local.store(sum, Ordering::Relaxed);
@@ -111,6 +136,8 @@ pub(crate) struct Policy {
     mains: AtomicU64,
     /// Drops by the window, and by the main clock.
     drops: [AtomicU64; 2],
+    /// Threads that may have something in hand, as a power of two.
+    threads_bits: u32,
 }
 
 /// Adds where a lost count does no harm.
@@ -132,7 +159,8 @@ fn aged(frequency: u8, epochs: u32) -> u8 {
 }
 
 impl Policy {
-    pub(crate) fn new() -> Self {
+    /// For so many threads, a power of two, with a [`Local`] of their own.
+    pub(crate) fn new(threads: usize) -> Self {
         Self {
             hand: AtomicU32::new(0),
             share: AtomicU32::new(SHARE_FIRST),
@@ -140,16 +168,38 @@ impl Policy {
             ticks: AtomicU64::new(0),
             mains: AtomicU64::new(0),
             drops: [AtomicU64::new(0), AtomicU64::new(0)],
+            threads_bits: threads.ilog2(),
         }
     }
 
     fn residents(&self, queues: &Queues) -> u64 {
-        (self.mains.load(Ordering::Relaxed) + queues.window.length()).max(1)
+        // What threads hold back may make it look less than none.
+        let mains = self.mains.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned();
+        (mains + queues.window.length()).max(1)
     }
 
-    fn tick(&self, local: &Local, by: u64, residents: u64) {
+    /// How much a thread takes in hand at once.
+    fn portion<K, V>(&self, slab: &Slab<K, V>) -> u32 {
+        (slab.length() >> (IN_HAND_BITS + self.threads_bits)).min(PORTION)
+    }
+
+    /// One entry more in the main clock, or, by minus one in two's complement, one less.
+    fn count_main(&self, local: Option<&Local>, by: u64) {
+        let Some(local) = local else {
+            self.mains.fetch_add(by, Ordering::Relaxed);
+            return;
+        };
+        let sum = local.mains.load(Ordering::Relaxed).wrapping_add(by);
+        let is_little = sum.cast_signed().unsigned_abs() < TICKS_HELD_BACK;
+        local.mains.store(if is_little { sum } else { 0 }, Ordering::Relaxed);
+        if !is_little {
+            self.mains.fetch_add(sum, Ordering::Relaxed);
+        }
+    }
+
+    fn tick(&self, local: Option<&Local>, by: u64, residents: u64) {
         if by > 0
-            && bump_by_and_by(&self.ticks, &local.ticks, by, TICKS_HELD_BACK)
+            && bump_by_and_by(&self.ticks, local.map(|local| &local.ticks), by, TICKS_HELD_BACK)
                 >= EPOCH_TICKS * residents.max(128)
         {
             self.ticks.store(0, Ordering::Relaxed);
@@ -158,7 +208,7 @@ impl Policy {
     }
 
     /// An entry is in whose key was not there: its first frequency, by what its ghost remembers.
-    pub(crate) fn admit(&self, local: &Local, queues: &Queues, ghost: u32) -> u8 {
+    pub(crate) fn admit(&self, local: Option<&Local>, queues: &Queues, ghost: u32) -> u8 {
         let residents = self.residents(queues);
         self.tick(local, 1, residents);
         let Some(ghost) = Ghost::of(ghost) else { return 1 << 2 };
@@ -193,40 +243,83 @@ impl Policy {
         self.share.store(new, Ordering::Relaxed);
     }
 
-    /// An entry with this first frequency is in a slot that is marked as the window's.
-    pub(crate) fn inserted<K, V>(&self, slab: &Slab<K, V>, queues: &Queues, handle: u32) {
-        while queues.window.is_full() {
-            let Some((position, handle)) = queues.window.pop() else { break };
+    /// An entry is in whose slot is marked as the window's, and has a place there from now on.
+    pub(crate) fn inserted<K, V>(
+        &self,
+        local: Option<&Local>,
+        slab: &Slab<K, V>,
+        queues: &Queues,
+        handle: u32,
+    ) {
+        let portion = self.portion(slab);
+        let Some(local) = local.filter(|_| portion > 1) else {
+            self.make_way(None, slab, queues, 1);
+            queues.window.push(slab, [handle].into_iter());
+            return;
+        };
+        let count = local.admitted_count.load(Ordering::Relaxed).min(PORTION - 1);
+        local.admitted[count as usize].store(handle, Ordering::Relaxed);
+        if count + 1 < portion {
+            local.admitted_count.store(count + 1, Ordering::Relaxed);
+            return;
+        }
+        local.admitted_count.store(0, Ordering::Relaxed);
+        self.make_way(Some(local), slab, queues, u64::from(count) + 1);
+        let admitted = local.admitted[..=count as usize].iter();
+        queues.window.push(slab, admitted.map(|handle| handle.load(Ordering::Relaxed)));
+    }
+
+    /// Sees to it that the window's ring has so many places.
+    fn make_way<K, V>(&self, local: Option<&Local>, slab: &Slab<K, V>, queues: &Queues, places: u64) {
+        while !queues.window.has(places) {
+            let Some((position, handle)) = queues.window.pop(None, 1) else { break };
             if queues.window.is_at(slab.slot(handle), position) {
-                self.promote(slab.slot(handle));
+                self.promote(local, slab.slot(handle));
             }
         }
-        queues.window.push(slab, handle);
     }
 
     /// One entry took the place of another with the same key: it is as hot as that was, and a hit more.
-    pub(crate) fn inherit<K, V>(&self, old: &Slot<K, V>, new: &Slot<K, V>) {
+    pub(crate) fn inherit<K, V>(
+        &self,
+        local: Option<&Local>,
+        slab: &Slab<K, V>,
+        queues: &Queues,
+        old: u32,
+        new: u32,
+    ) {
+        let (old, slot) = (slab.slot(old), slab.slot(new));
+        slot.frequency.store(old.frequency.load(Ordering::Relaxed), Ordering::Relaxed);
+        hit(slot);
         if old.is(kind::MAIN) {
-            self.promote(new);
+            // It needs no place in the window, which would be one for nothing.
+            self.promote(local, slot);
+        } else {
+            self.inserted(local, slab, queues, new);
         }
-        new.frequency.store(old.frequency.load(Ordering::Relaxed), Ordering::Relaxed);
-        hit(new);
     }
 
     /// An entry of this kind is gone, for whatever cause.
-    pub(crate) fn gone(&self, was: u8) {
+    pub(crate) fn gone(&self, local: Option<&Local>, was: u8) {
         if was & kind::MASK == kind::MAIN {
-            self.mains.fetch_sub(1, Ordering::Relaxed);
+            self.count_main(local, 1_u64.wrapping_neg());
         }
     }
 
     /// An entry of this last frequency is evicted by this policy's choice: its ghost.
-    pub(crate) fn evicted(&self, local: &Local, queues: &Queues, frequency: u8, by: By) -> u32 {
+    pub(crate) fn evicted(
+        &self,
+        local: Option<&Local>,
+        queues: &Queues,
+        frequency: u8,
+        by: By,
+    ) -> u32 {
         let stride_bits = stride_bits(self.residents(queues));
         let which = usize::from(by == By::Main);
         // A part of what a stamp can tell apart.
         let held_back = (1 << stride_bits) / 8;
-        let drops = bump_by_and_by(&self.drops[which], &local.drops[which], 1, held_back.min(16));
+        let local = local.map(|local| &local.drops[which]);
+        let drops = bump_by_and_by(&self.drops[which], local, 1, held_back.min(16));
         let ghost = Ghost {
             frequency: frequency >> 2,
             epoch: self.epoch.load(Ordering::Relaxed) & 15,
@@ -240,7 +333,7 @@ impl Policy {
     /// `ahead` are there that a cache evicting before it inserts would not have yet.
     pub(crate) fn victim<K, V>(
         &self,
-        local: &Local,
+        local: Option<&Local>,
         slab: &Slab<K, V>,
         table: &Table,
         ahead: u64,
@@ -259,7 +352,7 @@ impl Policy {
             {
                 return Some((victim, By::Main));
             }
-            let Some((position, candidate)) = queues.window.pop() else {
+            let Some((position, candidate)) = queues.window.pop(local, self.portion(slab)) else {
                 return self
                     .search(local, slab, table, &mut looks, &is_expired)
                     .map(|victim| (victim, By::Main));
@@ -271,7 +364,7 @@ impl Policy {
             }
             let marks = slot.kind.load(Ordering::Relaxed);
             if marks & kind::PINNED != 0 {
-                self.promote(slot);
+                self.promote(local, slot);
                 continue;
             }
             if marks & kind::DEADLINE != 0 && is_expired(candidate, marks) {
@@ -285,14 +378,14 @@ impl Policy {
             // Far more than its share, as when the cache has just become full: the main clock is not full yet.
             let slack = if residents < PATIENT { 0 } else { residents / 64 + 1 };
             if length > target + slack {
-                self.promote(slot);
+                self.promote(local, slot);
                 continue;
             }
             let victim = self.search(local, slab, table, &mut looks, &is_expired);
             let other = victim.map(|victim| slab.slot(victim).frequency.load(Ordering::Relaxed) >> 2);
             match (victim, other) {
                 (Some(victim), Some(other)) if frequency > other.max(1) => {
-                    self.promote(slot);
+                    self.promote(local, slot);
                     if length <= target {
                         return Some((victim, By::Main));
                     }
@@ -300,7 +393,7 @@ impl Policy {
                 }
                 _ if heat > 0 && looks > 0 => {
                     looks -= 1;
-                    queues.window.push(slab, candidate);
+                    queues.window.push(slab, [candidate].into_iter());
                 }
                 _ => {
                     let is_tie = other == Some(frequency);
@@ -314,21 +407,21 @@ impl Policy {
     /// The next cold entry of the main clock, which the hand stays on; or the coldest of those it looked at.
     fn search<K, V>(
         &self,
-        local: &Local,
+        local: Option<&Local>,
         slab: &Slab<K, V>,
         table: &Table,
         looks: &mut usize,
         is_expired: impl Fn(u32, u8) -> bool,
     ) -> Option<u32> {
         let length = slab.length();
+        let portion = self.portion(slab);
         let epoch = self.epoch.load(Ordering::Relaxed);
         let residents = self.residents(&table.queues);
         let mut has_moved = false;
         let mut skips = SKIPS;
         let mut best: Option<(u8, u32)> = None;
         loop {
-            let hand = self.hand.load(Ordering::Relaxed);
-            let handle = if hand < length { hand } else { 0 };
+            let handle = self.hand(local, length, portion);
             let slot = slab.slot(handle);
             let marks = slot.kind.load(Ordering::Relaxed);
             if marks & kind::MASK == kind::MAIN && marks & kind::PINNED == 0 {
@@ -362,13 +455,37 @@ impl Policy {
             } else {
                 skips -= 1;
             }
-            self.hand.store(handle + 1, Ordering::Relaxed);
+            let hand = local.map_or(&self.hand, |local| &local.hand[0]);
+            hand.store(handle + 1, Ordering::Relaxed);
             has_moved = true;
         }
     }
 
+    /// The slot that the hand is at. A thread has a hand of its own, which walks through a portion of the slots.
+    #[inline]
+    fn hand(&self, local: Option<&Local>, length: u32, portion: u32) -> u32 {
+        let within = |hand: u32| if hand < length { hand } else { 0 };
+        let Some(local) = local else { return within(self.hand.load(Ordering::Relaxed)) };
+        let hand = local.hand[0].load(Ordering::Relaxed);
+        if hand < local.hand[1].load(Ordering::Relaxed) && hand < length {
+            return hand;
+        }
+        let start = within(self.hand.load(Ordering::Relaxed));
+        let end = start + portion.max(1);
+        // Two threads may take the same portion: then each meets what the other has left.
+        self.hand.store(end, Ordering::Relaxed);
+        local.hand[0].store(start, Ordering::Relaxed);
+        local.hand[1].store(end, Ordering::Relaxed);
+        start
+    }
+
     /// Looks at one slot and takes whatever may go: for an insert that finds nothing else.
-    pub(crate) fn any_victim<K, V>(&self, slab: &Slab<K, V>, queues: &Queues) -> Option<u32> {
+    pub(crate) fn any_victim<K, V>(
+        &self,
+        local: Option<&Local>,
+        slab: &Slab<K, V>,
+        queues: &Queues,
+    ) -> Option<u32> {
         let length = slab.length();
         if length == 0 {
             return None;
@@ -381,23 +498,20 @@ impl Policy {
         let is_resident = matches!(marks & kind::MASK, kind::SMALL | kind::MAIN);
         if marks & kind::MASK == kind::SMALL && !queues.window.holds(slot) {
             // Its place in the ring was overwritten, or is in the ring of a table that is gone.
-            self.promote(slot);
+            self.promote(local, slot);
         }
         (is_resident && marks & kind::PINNED == 0).then_some(handle)
     }
 
     /// From the window into the main clock.
-    fn promote<K, V>(&self, slot: &Slot<K, V>) {
+    fn promote<K, V>(&self, local: Option<&Local>, slot: &Slot<K, V>) {
         let marks = slot.kind.load(Ordering::Relaxed);
         if marks & kind::MASK == kind::SMALL {
             let main = marks & !kind::MASK | kind::MAIN;
-            // Counted in before it is marked, as it is counted out after: so the count is never below zero.
-            self.mains.fetch_add(1, Ordering::Relaxed);
             // If this fails the entry is gone, or its marks were changed: then the clock finds it lost in the window.
             if slot.kind.compare_exchange(marks, main, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 slot.stamp.store(self.epoch.load(Ordering::Relaxed) as u16, Ordering::Relaxed);
-            } else {
-                self.mains.fetch_sub(1, Ordering::Relaxed);
+                self.count_main(local, 1);
             }
         }
     }
@@ -444,8 +558,9 @@ impl Ring {
         self.tail.load(Ordering::Relaxed).saturating_sub(head)
     }
 
-    fn is_full(&self) -> bool {
-        self.length() >= self.handles.len() as u64
+    /// Whether there are so many places.
+    fn has(&self, places: u64) -> bool {
+        self.length() + places <= self.handles.len() as u64
     }
 
     fn place(&self, position: u64) -> &AtomicU32 {
@@ -461,26 +576,56 @@ impl Ring {
         slot.is(kind::SMALL) && slot.stamp.load(Ordering::Relaxed) == self.stamp(position)
     }
 
-    fn push<K, V>(&self, slab: &Slab<K, V>, handle: u32) {
-        let position = self.tail.fetch_add(1, Ordering::Relaxed);
-        slab.slot(handle).stamp.store(self.stamp(position), Ordering::Relaxed);
-        self.place(position).store(handle + 1, Ordering::Relaxed);
+    fn push<K, V>(&self, slab: &Slab<K, V>, handles: impl ExactSizeIterator<Item = u32>) {
+        let first = self.tail.fetch_add(handles.len() as u64, Ordering::Relaxed);
+        for (position, handle) in (first..).zip(handles) {
+            let slot = slab.slot(handle);
+            // Else it is gone already, or in the main clock.
+            if slot.is(kind::SMALL) {
+                slot.stamp.store(self.stamp(position), Ordering::Relaxed);
+            }
+            self.place(position).store(handle + 1, Ordering::Relaxed);
+        }
     }
 
-    fn pop(&self) -> Option<(u64, u32)> {
+    /// The next candidate and its position, of those that the thread has in hand, or else of a new portion.
+    fn pop(&self, local: Option<&Local>, portion: u32) -> Option<(u64, u32)> {
+        let position = match local {
+            Some(local) => self.next(local, portion)?,
+            None => self.claim(1)?.0,
+        };
+        // Whoever pushed may not have written yet: then it is a handle of the last round, stale or none.
+        Some((position, self.place(position).load(Ordering::Relaxed).checked_sub(1)?))
+    }
+
+    fn next(&self, local: &Local, portion: u32) -> Option<u64> {
+        let [next, end] = &local.candidates;
+        let mut position = next.load(Ordering::Relaxed);
+        let address = std::ptr::from_ref(self).addr();
+        if position >= end.load(Ordering::Relaxed) || local.ring.load(Ordering::Relaxed) != address {
+            let (first, last) = self.claim(u64::from(portion.max(1)))?;
+            local.ring.store(address, Ordering::Relaxed);
+            end.store(last, Ordering::Relaxed);
+            position = first;
+        }
+        next.store(position + 1, Ordering::Relaxed);
+        Some(position)
+    }
+
+    /// Takes up to so many positions off the head.
+    fn claim(&self, most: u64) -> Option<(u64, u64)> {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            if head >= self.tail.load(Ordering::Relaxed) {
+            let end = self.tail.load(Ordering::Relaxed).min(head + most);
+            if head >= end {
                 return None;
             }
             // Another pop won if this fails.
-            match self.head.compare_exchange_weak(head, head + 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break,
+            match self.head.compare_exchange_weak(head, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some((head, end)),
                 Err(other) => head = other,
             }
         }
-        // Whoever pushed may not have written yet: then it is a handle of the last round, stale or none.
-        Some((head, self.place(head).load(Ordering::Relaxed).checked_sub(1)?))
     }
 
     /// Asks for what the next candidates after the one at `position` need: the slot of one, the bucket of another.

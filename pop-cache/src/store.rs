@@ -107,13 +107,14 @@ impl Terms {
 
 impl<K, V> Store<K, V> {
     pub(crate) fn new(settings: Settings<K, V>) -> Self {
+        let stripes = Stripes::new();
         Self {
             index: Index::new(settings.expected, u64::from(settings.expected).max(ENTRIES_MIN)),
             hasher: RandomState::new(),
             weight: Room::new(settings.capacity),
             seats: settings.entries_max.map(Room::new),
-            stripes: Stripes::new(),
-            policy: Policy::new(),
+            policy: Policy::new(stripes.len()),
+            stripes,
             tags: Tags::new(),
             deadlines: Deadlines::new(),
             listener: settings.listener,
@@ -221,17 +222,14 @@ impl<K, V> Store<K, V> {
 
     /// Drops a ripe entry of `from`; its room and its slot go to `own`. False if there is none.
     #[allow(unsafe_code)]
-    fn reap(&self, own: &Stripe, from: &Stripe) -> bool {
+    fn reap(&self, own: Own<'_>, from: &Stripe) -> bool {
         let Some(handle) = from.ripe.pop(&self.index.slab) else { return false };
         let weight = self.weight_of(handle);
         // SAFETY: a ripe slot is occupied, out of the index and announced by nobody; popped, it is ours alone.
         let pair = unsafe { self.index.slab.take(handle) };
-        from.retired.fetch_sub(weight, Ordering::Relaxed);
-        own.credit.fetch_add(weight, Ordering::Relaxed);
-        if self.seats.is_some() {
-            own.seats.fetch_add(1, Ordering::Relaxed);
-        }
-        own.free.push(&self.index.slab, handle);
+        from.freed(own, weight);
+        self.give_back(own.stripe, weight);
+        own.stripe.free.push(&self.index.slab, handle);
         // Last: a `Drop` that panics, or comes back to this cache, finds everything in order.
         drop(pair);
         true
@@ -261,7 +259,7 @@ impl<K, V> Store<K, V> {
         }
         // SAFETY: as in `reap`.
         let pair = unsafe { slab.take(handle) };
-        stripe.retired.fetch_sub(1, Ordering::Relaxed);
+        stripe.freed(own, 1);
         // If a `Drop` panics, nothing comes into the slot.
         let spare = Spare { store: self, own, handle };
         drop(pair);
@@ -325,7 +323,8 @@ impl<K, V> Store<K, V> {
     }
 
     /// Takes what other stripes have reserved or retired and don't use.
-    fn borrow(&self, own: &Stripe) -> bool {
+    fn borrow(&self, owner: Own<'_>) -> bool {
+        let own = owner.stripe;
         let mut any = false;
         for other in self.stripes.iter().filter(|other| !std::ptr::eq(*other, own)) {
             let credit = other.credit.swap(0, Ordering::Relaxed);
@@ -337,7 +336,7 @@ impl<K, V> Store<K, V> {
                 own.seats.fetch_add(seats, Ordering::Relaxed);
             }
             any |= credit > 0 || seats > 0;
-            any |= self.reap(own, other) || (self.collect(other) && self.reap(own, other));
+            any |= self.reap(owner, other) || (self.collect(other) && self.reap(owner, other));
         }
         any
     }
@@ -353,10 +352,10 @@ impl<K, V> Store<K, V> {
         // Other inserts may take what was evicted for this one; it does not go on for ever.
         let mut evictable = weight.saturating_mul(2).saturating_add(SLICE as u64 * share.max(1));
         loop {
-            let more = self.reap(stripe, stripe)
+            let more = self.reap(own, stripe)
                 || self.claim(stripe, weight, share)
                 || self.collect(stripe)
-                || self.borrow(stripe)
+                || self.borrow(own)
                 || self.expire(own, at)
                 || self.sweep(own)
                 || self.evict_slice(own, weight, &mut evictable, at);
@@ -430,9 +429,9 @@ impl<K, V> Store<K, V> {
         if stripe.in_limbo.load(Ordering::Relaxed) > 2 * BATCH {
             self.collect(stripe);
         }
-        if stripe.retired.load(Ordering::Relaxed) > 2 * share {
+        if stripe.retired() > 2 * share {
             for _ in 0..AHEAD {
-                self.reap(stripe, stripe);
+                self.reap(own, stripe);
             }
         }
     }
@@ -451,7 +450,7 @@ impl<K, V> Store<K, V> {
             |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= self.now(at));
         for _ in 0..TRIES {
             let table = self.index.table(&hazard);
-            let local = &own.stripe.policy;
+            let local = own.policy();
             let Some((handle, by)) = self.policy.victim(local, slab, table, ahead, is_expired) else {
                 continue;
             };
@@ -461,7 +460,7 @@ impl<K, V> Store<K, V> {
         }
         for _ in 0..patience {
             let queues = &self.index.table(&hazard).queues;
-            if let Some(handle) = self.policy.any_victim(slab, queues)
+            if let Some(handle) = self.policy.any_victim(own.policy(), slab, queues)
                 && let Some(weight) = self.evict_slot(own, &hazard, handle, None, at)
             {
                 return Some(weight);
@@ -512,7 +511,7 @@ impl<K, V> Store<K, V> {
 
     /// What is to be remembered of an entry that the policy chose.
     fn ghost(&self, own: Own<'_>, queues: &Queues, frequency: u8, by: Option<By>) -> u32 {
-        by.map_or(0, |by| self.policy.evicted(&own.stripe.policy, queues, frequency, by))
+        by.map_or(0, |by| self.policy.evicted(own.policy(), queues, frequency, by))
     }
 
     /// Evicts until what is reserved fits the capacity, or nothing more can go.
@@ -532,9 +531,10 @@ impl<K, V> Store<K, V> {
 
     /// Drops everything that is out of the cache and read by nobody, and gives its room back.
     pub(crate) fn reclaim(&self) {
+        let own = self.stripes.own();
         for stripe in self.stripes.iter() {
             while self.collect(stripe) {}
-            while self.reap(stripe, stripe) {}
+            while self.reap(own, stripe) {}
             self.weight.release(stripe.credit.swap(0, Ordering::Relaxed));
             if let Some(seats) = &self.seats {
                 seats.release(stripe.seats.swap(0, Ordering::Relaxed));
@@ -582,8 +582,7 @@ impl<K, V> Drop for Leaving<'_, K, V> {
         own.count(Count::WeightOut, weight);
         // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
         const { assert!(kind::RETIRED == kind::MASK) };
-        store.policy.gone(store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
-        own.stripe.retired.fetch_add(weight, Ordering::Relaxed);
+        store.policy.gone(own.policy(), store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
         let in_limbo = &own.stripe.in_limbo;
         in_limbo.store(in_limbo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         own.stripe.limbo.push(&store.index.slab, handle);
@@ -611,7 +610,8 @@ impl<K: Eq, V> Store<K, V> {
     ) -> Put<K, V> {
         let (weight, deadline) = (terms.weight, terms.deadline);
         let Some(handle) = self.slot(own.stripe) else { return Put::Back(key, value) };
-        self.write(handle, hash, key, value, terms);
+        let hazard = Hazard::new();
+        self.write(&hazard, handle, hash, (key, value), terms);
         own.count(Count::WeightIn, weight);
         // Not in the index: it goes as it came, unless it is disarmed.
         let leaving = Leaving { store: self, own, handle };
@@ -619,32 +619,34 @@ impl<K: Eq, V> Store<K, V> {
             Some(found) => {
                 self.index.replace(found, hash, handle).then_some(Inserted::Replaced(found.handle))
             }
-            None => self.index.insert_absent(hash, handle),
+            None => self.index.insert_absent(&hazard, hash, handle),
         };
         let Some(done) = done else { return Put::Changed };
         std::mem::forget(leaving);
         own.count(Count::Inserts, 1);
         self.arm(handle, deadline);
         match done {
-            Inserted::Replaced(old) => self.replaced(own, old, handle),
+            Inserted::Replaced(old) => self.replaced(own, &hazard, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
             // All of its buckets are full: it is evicted at once.
             Inserted::Full => self.retire(own, handle, RemovalCause::Size),
-            Inserted::New(ghost) => self.admit(own, handle, ghost),
+            Inserted::New(ghost) => self.admit(own, &hazard, handle, ghost),
         }
         Put::Done
     }
 
     /// A new key is in.
-    fn admit(&self, own: Own<'_>, handle: u32, ghost: u32) {
-        let hazard = Hazard::new();
-        let frequency = self.policy.admit(&own.stripe.policy, &self.index.table(&hazard).queues, ghost);
+    fn admit(&self, own: Own<'_>, hazard: &Hazard, handle: u32, ghost: u32) {
+        let (slab, queues) = (&self.index.slab, &self.index.table(hazard).queues);
+        let frequency = self.policy.admit(own.policy(), queues, ghost);
         // A hit that came first is lost, which is a hint less.
-        self.index.slab.slot(handle).frequency.store(frequency, Ordering::Relaxed);
+        slab.slot(handle).frequency.store(frequency, Ordering::Relaxed);
+        self.policy.inserted(own.policy(), slab, queues, handle);
     }
 
-    fn replaced(&self, own: Own<'_>, old: u32, new: u32) {
-        self.policy.inherit(self.index.slab.slot(old), self.index.slab.slot(new));
+    fn replaced(&self, own: Own<'_>, hazard: &Hazard, old: u32, new: u32) {
+        let (slab, queues) = (&self.index.slab, &self.index.table(hazard).queues);
+        self.policy.inherit(own.policy(), slab, queues, old, new);
         self.retire(own, old, RemovalCause::Replaced);
     }
 
@@ -668,12 +670,13 @@ impl<K: Eq, V> Store<K, V> {
     /// The same, into this free slot.
     pub(crate) fn insert_into(&self, own: Own<'_>, handle: u32, hash: Hash, key: K, value: V, terms: Terms) {
         let (weight, deadline) = (terms.weight, terms.deadline);
-        self.write(handle, hash, key, value, terms);
+        let hazard = Hazard::new();
+        self.write(&hazard, handle, hash, (key, value), terms);
         own.count(Count::WeightIn, weight);
         // A key whose comparison panics goes as it came.
         let leaving = Leaving { store: self, own, handle };
         let inserted = loop {
-            match self.index.insert(hash, handle) {
+            match self.index.insert(&hazard, hash, handle) {
                 Inserted::Full => self.evict_neighbour(own, hash),
                 done => break done,
             }
@@ -682,19 +685,18 @@ impl<K: Eq, V> Store<K, V> {
         own.count(Count::Inserts, 1);
         self.arm(handle, deadline);
         match inserted {
-            Inserted::Replaced(old) => self.replaced(own, old, handle),
+            Inserted::Replaced(old) => self.replaced(own, &hazard, old, handle),
             Inserted::Overtaken => self.retire(own, handle, RemovalCause::Replaced),
-            Inserted::New(ghost) => self.admit(own, handle, ghost),
+            Inserted::New(ghost) => self.admit(own, &hazard, handle, ghost),
             Inserted::Full => {}
         }
     }
 
     /// Writes an entry into a free slot.
     #[allow(unsafe_code)]
-    fn write(&self, handle: u32, hash: Hash, key: K, value: V, terms: Terms) {
+    fn write(&self, hazard: &Hazard, handle: u32, hash: Hash, (key, value): (K, V), terms: Terms) {
         let slab = &self.index.slab;
-        let hazard = Hazard::new();
-        let table = self.index.table(&hazard);
+        let table = self.index.table(hazard);
         self.index.help(table);
         if handle >= table.entries() {
             self.index.grow();
@@ -716,9 +718,7 @@ impl<K: Eq, V> Store<K, V> {
             }
             slab.write(handle, hash.home, key, value);
         }
-        let slot = slab.slot(handle);
-        slot.kind.store(marks, Ordering::Relaxed);
-        self.policy.inserted(slab, &table.queues, handle);
+        slab.slot(handle).kind.store(marks, Ordering::Relaxed);
     }
 
     /// Every bucket that a key may be in is full: the table grows if it is due, else one of their entries goes.

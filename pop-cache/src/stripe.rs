@@ -23,13 +23,15 @@ pub(crate) enum Count {
     WeightIn,
     /// Weight that left it.
     WeightOut,
+    /// Weight whose entries were dropped.
+    WeightFreed,
     Loads,
     LoadsFailed,
     /// Time that all loads took.
     LoadNanos,
 }
 
-pub(crate) const COUNTS: usize = 13;
+pub(crate) const COUNTS: usize = 14;
 
 #[repr(align(128))]
 pub(crate) struct Stripe {
@@ -41,8 +43,6 @@ pub(crate) struct Stripe {
     pub(crate) credit: AtomicU64,
     /// Reserved entries that are not there yet.
     pub(crate) seats: AtomicU64,
-    /// Weight of the entries in the two lists below.
-    pub(crate) retired: AtomicU64,
     /// How many slots were put into limbo since it was emptied, roughly.
     pub(crate) in_limbo: AtomicU64,
     /// Retired slots that somebody may still read.
@@ -52,7 +52,7 @@ pub(crate) struct Stripe {
     /// Slots without an entry.
     pub(crate) free: List,
     /// What the policy has not told all threads yet.
-    pub(crate) policy: Local,
+    policy: Local,
 }
 
 impl Stripe {
@@ -62,7 +62,6 @@ impl Stripe {
             counts_of_others: std::array::from_fn(|_| AtomicU64::new(0)),
             credit: AtomicU64::new(0),
             seats: AtomicU64::new(0),
-            retired: AtomicU64::new(0),
             in_limbo: AtomicU64::new(0),
             limbo: List::new(),
             ripe: List::new(),
@@ -73,7 +72,27 @@ impl Stripe {
 
     /// Weight that this thread has at hand or on its way.
     pub(crate) fn pipeline(&self) -> u64 {
-        self.credit.load(Ordering::Relaxed) + self.retired.load(Ordering::Relaxed)
+        self.credit.load(Ordering::Relaxed) + self.retired()
+    }
+
+    /// Weight of the entries in limbo and of the ripe ones.
+    pub(crate) fn retired(&self) -> u64 {
+        let sum = |what: Count| {
+            let counts = [&self.counts, &self.counts_of_others];
+            counts.map(|counts| counts[what as usize].load(Ordering::Relaxed)).into_iter().fold(0, u64::wrapping_add)
+        };
+        // What went first: what is freed meanwhile makes the difference smaller.
+        let out = sum(Count::WeightOut);
+        out.wrapping_sub(sum(Count::WeightFreed)).cast_signed().max(0).cast_unsigned()
+    }
+
+    /// A ripe entry of this weight was dropped.
+    pub(crate) fn freed(&self, own: Own<'_>, weight: u64) {
+        if std::ptr::eq(self, own.stripe) {
+            own.count(Count::WeightFreed, weight);
+        } else {
+            self.counts_of_others[Count::WeightFreed as usize].fetch_add(weight, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,7 +127,13 @@ pub(crate) struct Own<'s> {
     is_exclusive: bool,
 }
 
-impl Own<'_> {
+impl<'s> Own<'s> {
+    /// What the policy has for this thread alone.
+    #[inline]
+    pub(crate) fn policy(self) -> Option<&'s Local> {
+        self.is_exclusive.then_some(&self.stripe.policy)
+    }
+
     #[inline]
     pub(crate) fn count(self, what: Count, by: u64) {
         // Relaxed: only a counter.

@@ -63,11 +63,11 @@ impl<K, V> Index<K, V> {
 
 impl<K: Eq, V> Index<K, V> {
     /// Puts in an entry that the caller has written into the slot of `handle`.
-    pub(crate) fn insert(&self, hash: Hash, handle: u32) -> Inserted {
+    pub(crate) fn insert(&self, hazard: &Hazard, hash: Hash, handle: u32) -> Inserted {
         // SAFETY: the caller has written it and not published it; after the insert it is not looked at any more.
         let key = unsafe { &self.slab.pair(handle).0 };
         loop {
-            match self.insert_new(hash, handle) {
+            match self.insert_new(hazard, hash, handle) {
                 Attempt::Inserted(ghost) => return Inserted::New(ghost),
                 Attempt::Overtaken => return Inserted::Overtaken,
                 Attempt::Full => return Inserted::Full,
@@ -83,17 +83,16 @@ impl<K: Eq, V> Index<K, V> {
 
     /// Puts in an entry if its key is not there. None if it is, or may be by now: who was overtaken by an insert of the
     /// same key has not put in anything that the other did see.
-    pub(crate) fn insert_absent(&self, hash: Hash, handle: u32) -> Option<Inserted> {
-        match self.insert_new(hash, handle) {
+    pub(crate) fn insert_absent(&self, hazard: &Hazard, hash: Hash, handle: u32) -> Option<Inserted> {
+        match self.insert_new(hazard, hash, handle) {
             Attempt::Inserted(ghost) => Some(Inserted::New(ghost)),
             Attempt::Full => Some(Inserted::Full),
             Attempt::Overtaken | Attempt::Again => None,
         }
     }
 
-    fn insert_new(&self, hash: Hash, handle: u32) -> Attempt {
-        let hazard = Hazard::new();
-        let table = self.table(&hazard);
+    fn insert_new(&self, hazard: &Hazard, hash: Hash, handle: u32) -> Attempt {
+        let table = self.table(hazard);
         if let Some(attempt) = self.insert_quickly(table, hash, handle) {
             return attempt;
         }
