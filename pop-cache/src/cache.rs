@@ -201,7 +201,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     {
         let store = &self.shared.store;
         let hash = store.hash(key);
-        let read = store.index.read(hash, key, |slot, value| {
+        let Some((hazard, number)) = Hazard::first() else {
+            return self.look_up(Hazard::new(), hash, key, at).map(|found| found.value().clone());
+        };
+        let read = store.index.read(hazard, hash, key, |slot, value| {
             let is_plain = slot.kind.load(Ordering::Relaxed) & (kind::DEADLINE | kind::TAGGED) == 0;
             is_plain.then(|| {
                 policy::hit(slot);
@@ -210,11 +213,11 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         });
         match read {
             Read::Found(Some(value)) => {
-                store.stripes.own().count(Count::Hits, 1);
+                store.stripes.of(number).count(Count::Hits, 1);
                 Some(value)
             }
             Read::Absent => {
-                store.stripes.own().count(Count::Misses, 1);
+                store.stripes.of(number).count(Count::Misses, 1);
                 None
             }
             Read::Found(None) => {

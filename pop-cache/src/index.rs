@@ -177,6 +177,7 @@ impl<K, V> Index<K, V> {
     #[inline]
     pub(crate) fn read<Q: Eq + ?Sized, R>(
         &self,
+        hazard: Hazard,
         hash: Hash,
         key: &Q,
         read: impl FnOnce(&Slot<K, V>, &V) -> R,
@@ -184,7 +185,6 @@ impl<K, V> Index<K, V> {
     where
         K: Borrow<Q>,
     {
-        let hazard = Hazard::new();
         let table = self.table(&hazard);
         let bucket = table.bucket(table.place(hash.home, 0));
         let matching = Look::at(bucket).matching(hash);

@@ -83,6 +83,45 @@ pub(crate) fn zeroed_words(length: usize) -> Box<[AtomicU64]> {
     }
 }
 
+/// Lines of `N` words of zero. Where a line's size is a power of two, each lies in one cache line, or begins one.
+pub(crate) struct Lines<const N: usize> {
+    words: *mut [AtomicU64],
+    first: *const [AtomicU64; N],
+    count: usize,
+}
+
+// SAFETY: it owns its words, which are atomics.
+unsafe impl<const N: usize> Send for Lines<N> {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Sync for Lines<N> {}
+
+impl<const N: usize> Lines<N> {
+    pub(crate) fn new(count: usize) -> Self {
+        // The allocator would touch every page of zeroed memory that is aligned to more than it is by itself.
+        let words = Box::into_raw(zeroed_words(count * N + N - 1));
+        let start = words.cast::<AtomicU64>();
+        let misplaced = start.addr() / size_of::<u64>() % N;
+        let skipped = if cfg!(loom) { 0 } else { (N - misplaced) % N };
+        // SAFETY: fewer than `N` are skipped, of `N - 1` more than are needed.
+        let first = unsafe { start.add(skipped) }.cast_const().cast();
+        Self { words, first, count }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, place: usize) -> &[AtomicU64; N] {
+        assert!(place < self.count, "no such line");
+        // SAFETY: there are `count` lines from the first on.
+        unsafe { &*self.first.add(place) }
+    }
+}
+
+impl<const N: usize> Drop for Lines<N> {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and nobody has a line of it any more.
+        drop(unsafe { Box::from_raw(self.words) });
+    }
+}
+
 /// Asks for large pages for a large array that is accessed at random: with small ones a look-up misses the translation
 /// buffer as often as the cache.
 fn advise(first: *const u8, bytes: usize) {

@@ -155,10 +155,17 @@ impl Stripes {
 
     #[inline]
     pub(crate) fn own(&self) -> Own<'_> {
-        let number = hazard::thread_number();
-        // The number of stripes is a power of two.
-        let stripe = &self.stripes[number & (self.stripes.len() - 1)];
-        Own { stripe, is_exclusive: number < self.stripes.len() }
+        self.of(hazard::thread_number())
+    }
+
+    /// The stripe of the thread with this number, which is the caller's.
+    #[inline]
+    pub(crate) fn of(&self, number: usize) -> Own<'_> {
+        match self.stripes.get(number) {
+            Some(stripe) => Own { stripe, is_exclusive: true },
+            // The number of stripes is a power of two.
+            None => Own { stripe: &self.stripes[number & (self.stripes.len() - 1)], is_exclusive: false },
+        }
     }
 
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Stripe> {

@@ -22,7 +22,7 @@
 //! sixteen words of the two heirs, each from zero and so only once. Any number of threads may do this at the same
 //! time, and a late one changes nothing.
 
-use crate::memory::{prefetch, zeroed_words};
+use crate::memory::{Lines, prefetch};
 use crate::policy::Queues;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -141,9 +141,7 @@ pub(crate) enum Carried {
 
 #[repr(C, align(64))]
 pub(crate) struct Table {
-    words: Box<[AtomicU64]>,
-    /// The first word that begins a cache line.
-    first: usize,
+    lines: Lines<WORDS>,
     buckets: u32,
     /// The table that this one succeeds, until all of it is handed over.
     pub(crate) previous: AtomicPtr<Table>,
@@ -169,11 +167,8 @@ impl Table {
     }
 
     fn with_buckets(buckets: u32, previous: *mut Self) -> Self {
-        let words = zeroed_words(buckets as usize * WORDS + WORDS - 1);
-        let misplaced = words.as_ptr().addr() / size_of::<u64>() % WORDS;
         Self {
-            words,
-            first: if cfg!(loom) { 0 } else { (WORDS - misplaced) % WORDS },
+            lines: Lines::new(buckets as usize),
             buckets,
             previous: AtomicPtr::new(previous),
             handed_over: AtomicUsize::new(0),
@@ -206,8 +201,7 @@ impl Table {
 
     #[inline]
     pub(crate) fn bucket(&self, place: usize) -> &Bucket {
-        let start = self.first + place * WORDS;
-        self.words[start..start + WORDS].try_into().expect("a bucket's words")
+        self.lines.get(place)
     }
 
     /// Asks for the first choice of a home hash.
