@@ -319,7 +319,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         })
     }
 
-    /// Lets the entry be evicted again. False if it is not there.
+    /// Lets the entry be evicted again: at once if the capacity was made so small meanwhile. False if it is not there.
     pub fn unpin<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -327,6 +327,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         let found = self.shared.find(key, None);
         found.is_some_and(|found| {
             found.slot.kind.fetch_and(!kind::PINNED, Ordering::Relaxed);
+            drop(found);
+            // What a smaller capacity could not take while it was pinned.
+            self.shared.store.shrink();
             true
         })
     }

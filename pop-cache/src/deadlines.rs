@@ -24,9 +24,9 @@ use crate::memory::Words;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// So many slots in a region, and regions in a larger one, as a power of two.
-const FAN_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
+const FAN_BITS: u32 = if cfg!(all(loom, not(shuttle))) { 1 } else { 6 };
 /// Enough for every handle.
-const LEVELS: usize = if cfg!(loom) { 2 } else { 6 };
+const LEVELS: usize = if cfg!(all(loom, not(shuttle))) { 2 } else { 6 };
 
 /// Words are turned round, so that zeroed memory says that there is nothing.
 pub(crate) struct Deadlines {

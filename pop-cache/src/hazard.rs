@@ -92,7 +92,7 @@ impl Record {
 #[cfg(not(loom))]
 static REGISTRY: Registry = Registry::new();
 #[cfg(loom)]
-loom::lazy_static! {
+crate::sync::lazy_static! {
     static ref REGISTRY: Registry = Registry::new();
 }
 
@@ -125,7 +125,7 @@ thread_local! {
     static TENANCY: Tenancy = const { Tenancy };
 }
 #[cfg(loom)]
-loom::thread_local! {
+crate::sync::thread_local! {
     static LOCAL: Local = Local { record: Cell::new(None), taken: Cell::new(0) };
     static TENANCY: Tenancy = Tenancy;
 }

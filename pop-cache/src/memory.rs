@@ -216,7 +216,7 @@ impl<K, V> Slot<K, V> {
 }
 
 /// Chunks of slots after the first: four a doubling.
-const CHUNKS: usize = if cfg!(loom) { 2 } else { 4 * 32 };
+const CHUNKS: usize = if cfg!(all(loom, not(shuttle))) { 2 } else { 4 * 32 };
 /// Slots of the smallest of them.
 const CHUNK_MIN: u64 = if cfg!(loom) { 4 } else { 64 };
 
@@ -500,9 +500,9 @@ pub(crate) struct Words {
     chunks: [AtomicPtr<AtomicU64>; WORD_CHUNKS],
 }
 
-const WORD_CHUNKS: usize = if cfg!(loom) { 3 } else { 27 };
+const WORD_CHUNKS: usize = if cfg!(all(loom, not(shuttle))) { 3 } else { 27 };
 /// Words of the first chunk, as a power of two.
-const WORDS_FIRST_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
+const WORDS_FIRST_BITS: u32 = if cfg!(all(loom, not(shuttle))) { 1 } else { 6 };
 
 impl Words {
     pub(crate) fn new() -> Self {

@@ -307,13 +307,7 @@ impl Policy {
     }
 
     /// An entry of this last frequency is evicted by this policy's choice: its ghost.
-    pub(crate) fn evicted(
-        &self,
-        local: Option<&Local>,
-        queues: &Queues,
-        frequency: u8,
-        by: By,
-    ) -> u32 {
+    pub(crate) fn evicted(&self, local: Option<&Local>, queues: &Queues, frequency: u8, by: By) -> u32 {
         let stride_bits = stride_bits(self.residents(queues));
         let which = usize::from(by == By::Main);
         // A part of what a stamp can tell apart.

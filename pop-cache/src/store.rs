@@ -582,7 +582,10 @@ impl<K, V> Drop for Leaving<'_, K, V> {
         own.count(Count::WeightOut, weight);
         // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
         const { assert!(kind::RETIRED == kind::MASK) };
-        store.policy.gone(own.policy(), store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
+        store.policy.gone(
+            own.policy(),
+            store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed),
+        );
         let in_limbo = &own.stripe.in_limbo;
         in_limbo.store(in_limbo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         own.stripe.limbo.push(&store.index.slab, handle);

@@ -79,7 +79,10 @@ impl Stripe {
     pub(crate) fn retired(&self) -> u64 {
         let sum = |what: Count| {
             let counts = [&self.counts, &self.counts_of_others];
-            counts.map(|counts| counts[what as usize].load(Ordering::Relaxed)).into_iter().fold(0, u64::wrapping_add)
+            counts
+                .map(|counts| counts[what as usize].load(Ordering::Relaxed))
+                .into_iter()
+                .fold(0, u64::wrapping_add)
         };
         // What went first: what is freed meanwhile makes the difference smaller.
         let out = sum(Count::WeightOut);

@@ -335,3 +335,14 @@ fn a_herd_over_many_keys_loads_each_once() {
     assert_eq!(loads.load(Ordering::Relaxed), 5000);
     assert_eq!(cache.stats().inserts, 5000);
 }
+
+#[test]
+fn what_was_pinned_through_a_resize_goes_when_it_is_unpinned() {
+    let cache: Cache<u8, u8> = Cache::builder(10).build();
+    cache.insert(1, 1).unwrap();
+    assert!(cache.pin(&1));
+    cache.resize(0);
+    assert_eq!(cache.get(&1), Some(1));
+    assert!(cache.unpin(&1));
+    assert_eq!((cache.get(&1), cache.weight()), (None, 0));
+}

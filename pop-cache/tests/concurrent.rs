@@ -5,73 +5,9 @@ use std::sync::{Arc, Barrier};
 
 use pop_cache::{Cache, Change, RemovalCause};
 
-/// A small generator (splitmix64).
-struct Random(u64);
+mod history;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
-/// What one operation on one key did, and between which two ticks of the common clock.
-#[derive(Clone, Copy, Debug)]
-enum Seen {
-    Wrote(u64),
-    Read(Option<u64>),
-    Removed,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Event {
-    start: u64,
-    end: u64,
-    seen: Seen,
-}
-
-/// Checks the history of one key of a cache, which may forget at any time: a read that found a value must lie
-/// after the start of its write, and no other write or removal may lie wholly between that write and the read.
-/// (Values are written once, so this decides linearisability of found values; a read that found nothing is always
-/// explained by an eviction.) And values must not come back: two reads one after the other can't see two writes
-/// in the other order, if these came one after the other.
-fn check(history: &[Event]) {
-    let write_of = |value: u64| {
-        history.iter().find(|event| matches!(event.seen, Seen::Wrote(wrote) if wrote == value)).unwrap()
-    };
-    let reads: Vec<(&Event, &Event)> = history
-        .iter()
-        .filter_map(|event| match event.seen {
-            Seen::Read(Some(value)) => Some((event, write_of(value))),
-            _ => None,
-        })
-        .collect();
-    for (read, write) in &reads {
-        assert!(write.start < read.end, "{read:?} before {write:?}");
-        for other in history {
-            let changes = matches!(other.seen, Seen::Removed)
-                || matches!(other.seen, Seen::Wrote(_)) && !std::ptr::eq(other, *write);
-            assert!(
-                !(changes && write.end < other.start && other.end < read.start),
-                "{read:?} is stale: {write:?}, then {other:?}"
-            );
-        }
-    }
-    for (early, written_late) in &reads {
-        for (late, written_early) in &reads {
-            assert!(
-                !(early.end < late.start && written_early.end < written_late.start),
-                "{late:?} after {early:?} saw an older value"
-            );
-        }
-    }
-}
+use history::{Event, Random, Seen, check};
 
 /// Histories over few keys, in a cache that holds all of them or that evicts all the time, from tables that grow.
 fn record_and_check(capacity: u64, keys: u64, expected: usize, seed: u64) {
@@ -84,7 +20,7 @@ fn record_and_check(capacity: u64, keys: u64, expected: usize, seed: u64) {
             .map(|thread| {
                 let (cache, clock, barrier) = (&cache, &clock, &barrier);
                 scope.spawn(move || {
-                    let mut random = Random(seed * 64 + thread);
+                    let mut random = Random::new(seed * 64 + thread);
                     let mut history = Vec::new();
                     barrier.wait();
                     for step in 0..400_u64 {
@@ -125,27 +61,6 @@ fn histories_of_every_key_are_linearisable() {
         record_and_check(4, 8, 4, seed);
         record_and_check(10_000, 200, 1, seed);
     }
-}
-
-#[test]
-fn a_tiny_index_grows_and_loses_nothing() {
-    let cache: Cache<u64, u64> = Cache::builder(1 << 40).entries(1).build();
-    std::thread::scope(|scope| {
-        for thread in 0..3_u64 {
-            let cache = &cache;
-            scope.spawn(move || {
-                for step in 0..20_000 {
-                    let key = step * 3 + thread;
-                    cache.insert(key, !key).unwrap();
-                    let earlier = (step / 2) * 3 + thread;
-                    assert_eq!(cache.get(&earlier), Some(!earlier), "of {key}");
-                }
-            });
-        }
-    });
-    assert_eq!(cache.len(), 60_000);
-    assert!((0..60_000).all(|key| cache.get(&key) == Some(!key)));
-    assert_eq!(cache.iter().count(), 60_000);
 }
 
 #[test]
@@ -246,7 +161,7 @@ fn the_listener_is_told_once_and_the_truth() {
         for thread in 0..3 {
             let cache = &cache;
             scope.spawn(move || {
-                let mut random = Random(thread);
+                let mut random = Random::new(thread);
                 for _ in 0..20_000 {
                     let key = random.below(300);
                     if random.below(5) == 0 {

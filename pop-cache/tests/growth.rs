@@ -20,6 +20,7 @@ fn a_tiny_index_grows_and_loses_nothing() {
     });
     assert_eq!(cache.len(), 60_000);
     assert!((0..60_000).all(|key| cache.get(&key) == Some(!key)));
+    assert_eq!(cache.iter().count(), 60_000);
 }
 
 /// Small tables, where the choices of a key often coincide: every key is there right after its insert, and an index

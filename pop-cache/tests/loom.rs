@@ -1,7 +1,7 @@
 //! Models of the lock-free protocols, every interleaving of them. Run with
 //! `RUSTFLAGS="--cfg loom --cfg crossbeam_loom" CARGO_TARGET_DIR=target/loom
 //! cargo test -p pop-cache --no-default-features --test loom --release`.
-#![cfg(loom)]
+#![cfg(all(loom, not(shuttle)))]
 
 use loom::sync::Arc;
 use loom::thread;

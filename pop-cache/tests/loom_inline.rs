@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg loom --cfg crossbeam_loom" CARGO_TARGET_DIR=target/loom cargo test -p pop-cache
 //! --no-default-features --test loom_inline --release`
-#![cfg(loom)]
+#![cfg(all(loom, not(shuttle)))]
 
 use loom::sync::Arc;
 use loom::thread;
