@@ -1,10 +1,10 @@
 //! What concurrent threads did to one key, and whether it fits together.
 
 /// A small generator (splitmix64).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -15,24 +15,24 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// What one operation on one key did, and between which two ticks of the common clock.
 #[derive(Clone, Copy, Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     Wrote(u64),
     Read(Option<u64>),
     Removed,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
-    pub start: u64,
-    pub end: u64,
-    pub seen: Seen,
+pub(crate) struct Event {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) seen: Seen,
 }
 
 /// Checks the history of one key of a cache, which may forget at any time: a read that found a value must lie
@@ -40,7 +40,7 @@ pub struct Event {
 /// (Values are written once, so this decides linearisability of found values; a read that found nothing is always
 /// explained by an eviction.) And values must not come back: two reads one after the other can't see two writes
 /// in the other order, if these came one after the other.
-pub fn check(history: &[Event]) {
+pub(crate) fn check(history: &[Event]) {
     let write_of = |value: u64| {
         history.iter().find(|event| matches!(event.seen, Seen::Wrote(wrote) if wrote == value)).unwrap()
     };
