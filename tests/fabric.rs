@@ -143,8 +143,10 @@ async fn whoever_was_away_for_too_long_purges_everything() {
     first.handle.purge(&tag(), PurgeMode::Remove);
     assert!(eventually(|| two.stats().purges_applied == 1).await, "{:?}", two.stats());
     // A store that has lost everything is a place that is gone.
+    let flushes = || (one.stats().flushes, two.stats().flushes);
+    let before = flushes();
     store.ask(&["FLUSHALL"]).await;
-    assert!(eventually(|| two.stats().flushes == 3 && one.stats().flushes == 2).await, "{:?}", two.stats());
+    assert!(eventually(|| flushes().0 > before.0 && flushes().1 > before.1).await, "{:?}", two.stats());
 }
 
 #[tokio::test]
