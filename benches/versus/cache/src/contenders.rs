@@ -19,6 +19,9 @@ pub trait Peer: Sync + Sized {
 
     /// Takes an entry in.
     fn insert(&self, key: u64, value: u64);
+
+    /// How many entries there are, after whatever housekeeping the peer does of its own accord.
+    fn len(&self) -> usize;
 }
 
 /// This project's cache.
@@ -40,6 +43,35 @@ impl Peer for Pop {
     fn insert(&self, key: u64, value: u64) {
         let _refused = black_box(self.0.insert(key, value));
     }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// This project's cache of small plain pairs.
+pub struct PopInline(pop_cache::InlineCache<u64, u64>);
+
+impl Peer for PopInline {
+    const NAME: &'static str = "pop-inline";
+
+    fn new(capacity: usize) -> Self {
+        Self(pop_cache::InlineCache::new(capacity))
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    #[inline]
+    fn insert(&self, key: u64, value: u64) {
+        black_box(self.0.insert(key, value));
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// `quick_cache`: the reference of every ratio.
@@ -60,6 +92,10 @@ impl Peer for Quick {
     #[inline]
     fn insert(&self, key: u64, value: u64) {
         self.0.insert(key, value);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -83,16 +119,21 @@ impl Peer for Moka {
     fn insert(&self, key: u64, value: u64) {
         self.0.insert(key, value);
     }
+
+    fn len(&self) -> usize {
+        self.0.run_pending_tasks();
+        self.0.entry_count() as usize
+    }
 }
 
 /// `TinyUFO`, whose keys are hashes only.
-pub struct TinyUfo(tinyufo::TinyUfo<u64, u64>);
+pub struct TinyUfo(tinyufo::TinyUfo<u64, u64>, usize);
 
 impl Peer for TinyUfo {
     const NAME: &'static str = "TinyUFO";
 
     fn new(capacity: usize) -> Self {
-        Self(tinyufo::TinyUfo::new(capacity, capacity))
+        Self(tinyufo::TinyUfo::new(capacity, capacity), capacity)
     }
 
     #[inline]
@@ -103,6 +144,11 @@ impl Peer for TinyUfo {
     #[inline]
     fn insert(&self, key: u64, value: u64) {
         black_box(self.0.put(key, value, 1));
+    }
+
+    /// It does not count them: as many as its capacity, once it has been filled.
+    fn len(&self) -> usize {
+        self.1
     }
 }
 
@@ -126,6 +172,10 @@ impl Peer for Scc {
         // `put_sync` refuses a key that is there; what replaces is the entry.
         self.0.entry_sync(key).put_entry(value);
     }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// `papaya`: a lock-free map that evicts nothing, so only where everything fits.
@@ -146,6 +196,10 @@ impl Peer for Papaya {
     #[inline]
     fn insert(&self, key: u64, value: u64) {
         self.0.pin().insert(key, value);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -173,5 +227,9 @@ impl Peer for Foyer {
     #[inline]
     fn insert(&self, key: u64, value: u64) {
         self.0.insert(key, value);
+    }
+
+    fn len(&self) -> usize {
+        self.0.usage()
     }
 }

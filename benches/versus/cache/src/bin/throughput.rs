@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use versus_cache::contenders::{Foyer, Moka, Papaya, Peer, Pop, Quick, Scc, TinyUfo};
+use versus_cache::contenders::{Foyer, Moka, Papaya, Peer, Pop, PopInline, Quick, Scc, TinyUfo};
 use versus_cache::workload::{key, uniform, zipf};
 
 /// Distinct keys of every workload.
@@ -205,6 +205,7 @@ fn main() {
         let mut runners: Vec<Box<dyn Runner>> = [
             ready::<Quick>(workload, &warm_up, wanted),
             ready::<Pop>(workload, &warm_up, wanted),
+            ready::<PopInline>(workload, &warm_up, wanted),
             ready::<Scc>(workload, &warm_up, wanted),
             ready::<Moka>(workload, &warm_up, wanted),
             ready::<TinyUfo>(workload, &warm_up, wanted),
