@@ -35,7 +35,9 @@ fn hits(criterion: &mut Criterion) {
         bencher.iter(|| cache.get_ref(&keys.next(KEYS)).map(|value| *value));
     });
     let inline = InlineCache::new(2 * KEYS as usize);
-    (0..KEYS).for_each(|key| drop(inline.insert(key, key)));
+    for key in 0..KEYS {
+        inline.insert(key, key);
+    }
     group.bench_function("inline", |bencher| bencher.iter(|| inline.get(&keys.next(KEYS))));
     group.finish();
 }
@@ -53,7 +55,9 @@ fn read_through(criterion: &mut Criterion) {
     group.bench_function("cache", |bencher| bencher.iter(&mut request));
     let inline = InlineCache::new(KEYS as usize / 10);
     let mut request = || inline.get_or_insert_with(keys.next(KEYS), |key| *key);
-    (0..KEYS).for_each(|_| drop(black_box(request())));
+    for _ in 0..KEYS {
+        black_box(request());
+    }
     group.bench_function("inline", |bencher| bencher.iter(&mut request));
     group.finish();
 }
@@ -105,11 +109,7 @@ fn tags(criterion: &mut Criterion) {
         });
     });
     group.bench_function("invalidate_tag", |bencher| {
-        bencher.iter_batched(
-            || keys.next(1000),
-            |tag| cache.invalidate_tag(tag),
-            BatchSize::SmallInput,
-        );
+        bencher.iter_batched(|| keys.next(1000), |tag| cache.invalidate_tag(tag), BatchSize::SmallInput);
     });
     group.finish();
 }

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use ahash::RandomState;
 
 use crate::inline_bits::{Inline, low};
+use crate::inline_duel::Duel;
 use crate::inline_set::{Layout, Locked, Pair, Set, Sets};
 
 /// A cache of small plain pairs, stored in the table itself: no allocation, no pointer, no reference count.
@@ -16,8 +17,9 @@ use crate::inline_set::{Layout, Locked, Pair, Set, Sets};
 ///
 /// - It is not lock-free. A set of seven pairs has a version that its writers lock for a few dozen instructions. A
 ///   reader writes nothing but two heat bits of a pair's first hits, and reads again if a writer was in the set.
-/// - A pair competes for room within its set only, so the hit ratio is below that of [`Cache`](crate::Cache): on
-///   average by about three points, by up to thirty where recency is all.
+/// - A pair competes for room within its set only, and keys do not spread evenly over sets: while one set evicts, another
+///   may have colder pairs or room to spare. So the hit ratio is below that of [`Cache`](crate::Cache), on average by
+///   about three points, and a working set that just fits does not quite fit (`docs/eviction.md`).
 /// - No weights, lifetimes, tags, listeners or statistics.
 ///
 /// It never holds more pairs than its capacity. Hashing is keyed per instance; keys are stored and compared.
@@ -38,6 +40,7 @@ pub struct InlineCache<K, V> {
     count: usize,
     capacity: usize,
     hasher: RandomState,
+    duel: Duel,
     pairs: PhantomData<(K, V)>,
 }
 
@@ -50,6 +53,8 @@ impl<K, V> fmt::Debug for InlineCache<K, V> {
 /// Where a key belongs.
 struct Home<'a> {
     set: Set<'a>,
+    /// Which of the sets it is.
+    index: usize,
     /// Ways that may be used.
     ways: usize,
     tag: u8,
@@ -76,7 +81,14 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         // A model must take the same course every time.
         #[cfg(loom)]
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        Self { sets: Sets::new(count, Self::LAYOUT), count, capacity, hasher, pairs: PhantomData }
+        Self {
+            sets: Sets::new(count, Self::LAYOUT),
+            count,
+            capacity,
+            hasher,
+            duel: Duel::new(),
+            pairs: PhantomData,
+        }
     }
 
     /// How many pairs it holds at most.
@@ -130,7 +142,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         let home = self.home(&key)?;
-        home.put(&mut home.set.lock(), Self::pair(home.key, value)).map(Self::value)
+        home.put(&mut home.set.lock(), Self::pair(home.key, value), &self.duel).map(Self::value)
     }
 
     /// The value; if there is none, what `make` makes, which is put in unless another thread was first. Several
@@ -146,7 +158,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         if let Some((_, pair)) = home.find(locked.set()) {
             return Self::value(pair);
         }
-        home.put(&mut locked, Self::pair(home.key, value));
+        home.put(&mut locked, Self::pair(home.key, value), &self.duel);
         value
     }
 
@@ -161,7 +173,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         match (found, changed) {
             (Some((way, _)), None) => locked.clear(way),
             (_, Some(value)) => {
-                home.put(&mut locked, Self::pair(home.key, value));
+                home.put(&mut locked, Self::pair(home.key, value), &self.duel);
             }
             (None, None) => {}
         }
@@ -225,7 +237,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         // Sets share the capacity: the first ones have one way more if it does not come out even.
         let ways = self.capacity / self.count + usize::from(index < self.capacity % self.count);
         let mask = [low(K::BITS) as u64, (low(K::BITS) >> 64) as u64];
-        Some(Home { set: self.set(index), ways, tag, key: Self::pair_of_key(*key), mask })
+        Some(Home { set: self.set(index), index, ways, tag, key: Self::pair_of_key(*key), mask })
     }
 
     #[inline]
@@ -273,12 +285,12 @@ impl Home<'_> {
 
     /// Puts a pair into the locked set, and returns what the key had.
     #[inline]
-    fn put(&self, locked: &mut Locked<'_>, pair: Pair) -> Option<Pair> {
+    fn put(&self, locked: &mut Locked<'_>, pair: Pair, duel: &Duel) -> Option<Pair> {
         if let Some((way, old)) = self.find(locked.set()) {
             locked.overwrite(way, pair);
             return Some(old);
         }
-        let way = locked.make_room(self.ways);
+        let way = locked.make_room(self.ways, duel.hand(self.index));
         locked.put(way, self.tag, pair);
         None
     }

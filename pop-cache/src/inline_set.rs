@@ -73,6 +73,16 @@ impl Layout {
 /// The key and value of a way: as many words as the layout says, at most four.
 pub(crate) type Pair = [u64; 4];
 
+/// Where the hand of a set is after it made a way free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hand {
+    /// At the newcomer: unless that is hit, it makes room for the next. So one-timers pass through one way, while the
+    /// others keep what was hit: right for scans and loops.
+    Stays,
+    /// At the way after: each newcomer has a whole round to be hit. Right where recency is all.
+    GoesOn,
+}
+
 /// All sets of a cache.
 pub(crate) struct Sets {
     lines: Box<[Line]>,
@@ -238,10 +248,9 @@ impl Locked<'_> {
         self.set.marks().fetch_and(!marks, Ordering::Relaxed);
     }
 
-    /// An empty way below `ways`, else the first cold one from the hand on; those it passes cool. The hand stays at
-    /// a way that was just filled: unless it is hit, it makes room for the next. So one-timers pass through one way,
-    /// while the others keep what was hit.
-    pub(crate) fn make_room(&mut self, ways: usize) -> usize {
+    /// An empty way below `ways`, else the first cold one from the hand on; those it passes cool. The hand then stays or
+    /// goes on, see [`Hand`].
+    pub(crate) fn make_room(&mut self, ways: usize, hand: Hand) -> usize {
         let marks = self.set.marks().load(Ordering::Relaxed);
         if let Some(empty) = (0..ways).find(|way| marks >> (8 * way) & 0x7F == 0) {
             return empty;
@@ -254,7 +263,11 @@ impl Locked<'_> {
             }
             way = (way + 1) % ways;
         }
-        self.version = self.version & !(7 << HAND_SHIFT) | (way as u64) << HAND_SHIFT;
+        let next = match hand {
+            Hand::Stays => way,
+            Hand::GoesOn => (way + 1) % ways,
+        };
+        self.version = self.version & !(7 << HAND_SHIFT) | (next as u64) << HAND_SHIFT;
         way
     }
 
@@ -345,9 +358,10 @@ mod tests {
         let set = sets.set(0, layout);
         (0..7).for_each(|way| set.lock().put(way, 1, [way as u64, 0, 0, 0]));
         (0..7).for_each(|way| (0..2).for_each(|_| set.warm(way)));
-        assert_eq!(set.lock().make_room(7), 0, "two rounds cool them all");
+        assert_eq!(set.lock().make_room(7, Hand::Stays), 0, "two rounds cool them all");
         (0..3).for_each(|way| set.warm(way));
-        assert_eq!(set.lock().make_room(7), 3);
-        assert_eq!(set.lock().make_room(7), 3, "the hand stays");
+        assert_eq!(set.lock().make_room(7, Hand::Stays), 3);
+        assert_eq!(set.lock().make_room(7, Hand::GoesOn), 3, "the hand stayed");
+        assert_eq!(set.lock().make_room(7, Hand::Stays), 4, "the hand went on");
     }
 }

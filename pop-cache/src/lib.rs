@@ -16,6 +16,7 @@ pub mod http;
 mod index;
 mod inline;
 mod inline_bits;
+mod inline_duel;
 mod inline_set;
 mod lapse;
 mod loading;

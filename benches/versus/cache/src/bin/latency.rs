@@ -128,9 +128,8 @@ fn main() {
 
     let mut results: Vec<[Vec<u32>; QUANTILES.len()]> = runners.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {
-        let streams: Vec<_> = (0..threads)
-            .map(|thread| zipf(KEYS, 1.0, OPERATIONS, (round * 64 + thread) as u64))
-            .collect();
+        let streams: Vec<_> =
+            (0..threads).map(|thread| zipf(KEYS, 1.0, OPERATIONS, (round * 64 + thread) as u64)).collect();
         for turn in 0..runners.len() {
             let which = (turn + round) % runners.len();
             let mut took = runners[which].measure(&streams, &clock, cost);
