@@ -7,6 +7,7 @@
 
 mod intern;
 mod live;
+mod nodes;
 mod packed;
 mod ranges;
 mod snapshot;

@@ -20,34 +20,35 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs these. O(n).
-    pub(super) fn new(mut entries: Vec<u32>) -> Self {
-        let mut width = width_of(entries.iter().copied().max().unwrap_or(0));
-        let mut dictionary = Vec::new();
-        if width <= DICTIONARY_BITS_MAX {
-            let occurring = distinct(&entries, width);
-            let coded = width_of(occurring.len().saturating_sub(1) as u32);
-            let bits = entries.len() * coded as usize + occurring.len() * 32;
-            // A further load must spare an eighth at least.
-            if bits < entries.len() * width as usize / 8 * 7 {
-                encode(&mut entries, &occurring, width);
-                (width, dictionary) = (coded, occurring);
-            }
+    /// Packs these as numbers in a dictionary, if that spares an eighth at least: it costs a further load. O(n).
+    pub(super) fn coded(entries: &[u32]) -> Option<Self> {
+        let width = width_of(entries.iter().copied().max().unwrap_or(0));
+        if width > DICTIONARY_BITS_MAX {
+            return None;
         }
-        let mask = if width == 32 { u32::MAX } else { (1 << width) - 1 };
-        Self { bytes: pack(&entries, width), width, mask, dictionary }
+        let dictionary = distinct(entries, width);
+        let coded = width_of(dictionary.len().saturating_sub(1) as u32);
+        let bits = entries.len() * coded as usize + dictionary.len() * 32;
+        (bits < entries.len() * width as usize / 8 * 7).then(|| {
+            let codes = encode(entries, &dictionary, width);
+            Self { dictionary, ..Self::of_width(&codes, coded) }
+        })
     }
 
-    /// Whether the packed numbers stand in a dictionary: to be asked once, before [`get`](Self::get).
-    #[inline]
-    pub(super) fn is_coded(&self) -> bool {
-        !self.dictionary.is_empty()
+    /// Packs these. O(n).
+    pub(super) fn new(entries: &[u32]) -> Self {
+        Self::of_width(entries, width_of(entries.iter().copied().max().unwrap_or(0)))
+    }
+
+    fn of_width(numbers: &[u32], width: u32) -> Self {
+        let mask = if width == 32 { u32::MAX } else { (1 << width) - 1 };
+        Self { bytes: pack(numbers, width), width, mask, dictionary: Vec::new() }
     }
 
     /// One of them.
     #[inline]
     pub(super) fn get<const CODED: bool>(&self, index: u32) -> u32 {
-        debug_assert_eq!(CODED, self.is_coded());
+        debug_assert_eq!(CODED, !self.dictionary.is_empty());
         let bit = index as usize * self.width as usize;
         let bytes = self.bytes.get(bit / 8..bit / 8 + PADDING).and_then(<[u8]>::first_chunk);
         // At most 32 bits from one of eight places in a byte: 39 of 64.
@@ -81,13 +82,13 @@ fn distinct(entries: &[u32], width: u32) -> Vec<u32> {
     distinct
 }
 
-/// Puts places in the dictionary for entries.
-fn encode(entries: &mut [u32], dictionary: &[u32], width: u32) {
+/// The places of entries in the dictionary.
+fn encode(entries: &[u32], dictionary: &[u32], width: u32) -> Vec<u32> {
     let mut codes = vec![0_u32; 1 << width];
     for (code, &entry) in (0..).zip(dictionary) {
         codes[entry as usize] = code;
     }
-    entries.iter_mut().for_each(|entry| *entry = codes[*entry as usize]);
+    entries.iter().map(|&entry| codes[entry as usize]).collect()
 }
 
 fn pack(entries: &[u32], width: u32) -> Vec<u8> {
@@ -116,13 +117,13 @@ mod tests {
     use super::*;
 
     fn check(entries: Vec<u32>) -> Packed {
-        let packed = Packed::new(entries.clone());
+        let packed = Packed::new(&entries);
+        let coded = Packed::coded(&entries);
         for (index, &entry) in (0..).zip(&entries) {
-            let found =
-                if packed.is_coded() { packed.get::<true>(index) } else { packed.get::<false>(index) };
-            assert_eq!(found, entry, "{index} of width {}", packed.width);
+            assert_eq!(packed.get::<false>(index), entry, "{index} of width {}", packed.width);
+            assert!(coded.as_ref().is_none_or(|coded| coded.get::<true>(index) == entry), "{index}");
         }
-        packed
+        coded.unwrap_or(packed)
     }
 
     proptest! {

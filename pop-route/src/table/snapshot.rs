@@ -173,9 +173,9 @@ impl<V> PrefixSnapshot<V> {
     }
 
     /// Bytes on the heap, without what the values themselves own: a quarter of a mebibyte for each family that has
-    /// prefixes, 44 bytes for each /16 that is divided (for each divided block of a deeper level, too), for each run of
-    /// equal matches as many bits as value and length need (or the number of distinct ones, if they are few), and the
-    /// distinct values.
+    /// prefixes, 64 bytes for each /16 that is divided (for each divided block of a deeper level, too), four for each run of
+    /// equal matches, and the distinct values. Where runs take more than five mebibytes, or the distinct ones are few, 44
+    /// bytes instead of 64, and as many bits a run as it needs.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.tries.memory_bytes()

@@ -17,13 +17,11 @@
 //! is cheap on processors for which no POPCNT was compiled in. Entries are [`Packed`]: as wide as they need to be.
 
 use super::Cuts;
-use super::packed::Packed;
+use super::nodes::{Begins, NODE_BITS, Node, Nodes, layout};
 use super::word::Word;
 
 /// Leading bits that index directly.
 const DIRECT_BITS: u8 = 16;
-/// Bits that a node resolves.
-const NODE_BITS: u8 = 8;
 /// Bits that a wide node resolves, and the ranges that make one worth its 16 KiB.
 const WIDE_BITS: u8 = 12;
 const WIDE_RANGES_MIN: usize = 256;
@@ -89,40 +87,21 @@ const fn is_leaf<W: Word>(entry: u32) -> bool {
     if is_v4::<W>() { entry & tag != tag } else { entry & 1 == 0 }
 }
 
+const fn is_node<W: Word>(entry: u32) -> bool {
+    entry & ((1 << tag_bits::<W>()) - 1) == tagged::<W>(Kind::Node, 0)
+}
+
 const fn tagged<W: Word>(kind: Kind, place: u32) -> u32 {
     debug_assert!(place <= u32::MAX >> tag_bits::<W>());
     let tag = if is_v4::<W>() { (1 << tag_bits::<W>()) - 1 } else { kind as u32 };
     place << tag_bits::<W>() | tag
 }
 
-const WORDS: usize = (1 << NODE_BITS) / 32;
-
-/// 256 slots: where runs begin, in words of 32 slots; the runs before each word; the place before the first entry.
-#[derive(Clone, Copy, Debug, Default)]
-struct Node {
-    begins: [u32; WORDS],
-    before: [u8; WORDS],
-    base: u32,
-}
-
-const _: () = assert!(size_of::<Node>() == 44);
-
-impl Node {
-    /// The begins of runs up to a slot in its word, and the place that their number is to be added to.
-    #[inline]
-    fn up_to(&self, slot: u32) -> (u32, u32) {
-        let word = (slot >> 5) as usize;
-        let begins = self.begins[word] & (u32::MAX >> (31 - (slot & 31)));
-        (begins, self.base.wrapping_add(self.before[word].into()))
-    }
-}
-
 /// One family's trie.
 #[derive(Debug, Default)]
 pub(crate) struct Trie {
     direct: Vec<u32>,
-    nodes: Vec<Node>,
-    entries: Packed,
+    nodes: Nodes,
     wide: Vec<u32>,
     pool: Vec<u32>,
 }
@@ -133,30 +112,30 @@ impl Trie {
     #[inline]
     pub(crate) fn find<W: Word>(&self, address: W) -> Leaf {
         // Asked between two loads, this would lengthen every chain of look-ups by half.
-        if self.entries.is_coded() {
-            self.find_in::<W, true>(address)
-        } else {
-            self.find_in::<W, false>(address)
+        match self.nodes.layout() {
+            layout::INLINE => self.find_in::<W, { layout::INLINE }>(address),
+            layout::COMPACT => self.find_in::<W, { layout::COMPACT }>(address),
+            _ => self.find_in::<W, { layout::CODED }>(address),
         }
     }
 
     #[inline]
-    fn find_in<W: Word, const CODED: bool>(&self, address: W) -> Leaf {
+    fn find_in<W: Word, const LAYOUT: u8>(&self, address: W) -> Leaf {
         let entry = self.root(address);
         if is_leaf::<W>(entry) {
             return Leaf::of::<W>(entry);
         }
-        let (entry, depth) = self.step::<W, CODED>(entry, address, DIRECT_BITS);
+        let (entry, depth) = self.step::<W, LAYOUT>(entry, address, DIRECT_BITS);
         if is_leaf::<W>(entry) {
             return Leaf::of::<W>(entry);
         }
-        self.find_below::<W, CODED>(entry, address, depth)
+        self.find_below::<W, LAYOUT>(entry, address, depth)
     }
 
     #[inline(never)]
-    fn find_below<W: Word, const CODED: bool>(&self, mut entry: u32, address: W, mut depth: u8) -> Leaf {
+    fn find_below<W: Word, const LAYOUT: u8>(&self, mut entry: u32, address: W, mut depth: u8) -> Leaf {
         while !is_leaf::<W>(entry) {
-            (entry, depth) = self.step::<W, CODED>(entry, address, depth);
+            (entry, depth) = self.step::<W, LAYOUT>(entry, address, depth);
         }
         Leaf::of::<W>(entry)
     }
@@ -170,28 +149,28 @@ impl Trie {
     /// The leaves at many addresses: all of them go down side by side, so that their loads overlap.
     #[inline]
     pub(crate) fn find_lanes<W: Word, const LANES: usize>(&self, addresses: [W; LANES]) -> [Leaf; LANES] {
-        if self.entries.is_coded() {
-            self.find_lanes_in::<W, LANES, true>(addresses)
-        } else {
-            self.find_lanes_in::<W, LANES, false>(addresses)
+        match self.nodes.layout() {
+            layout::INLINE => self.find_lanes_in::<W, LANES, { layout::INLINE }>(addresses),
+            layout::COMPACT => self.find_lanes_in::<W, LANES, { layout::COMPACT }>(addresses),
+            _ => self.find_lanes_in::<W, LANES, { layout::CODED }>(addresses),
         }
     }
 
     #[inline]
-    fn find_lanes_in<W: Word, const LANES: usize, const CODED: bool>(
+    fn find_lanes_in<W: Word, const LANES: usize, const LAYOUT: u8>(
         &self,
         addresses: [W; LANES],
     ) -> [Leaf; LANES] {
         let mut entries = addresses.map(|address| self.root(address));
         if is_v4::<W>() {
-            self.step_lanes::<W, LANES, CODED>(&mut entries, &addresses);
+            self.step_lanes::<W, LANES, LAYOUT>(&mut entries, &addresses);
         }
         let mut depths = [if is_v4::<W>() { DIRECT_BITS + NODE_BITS } else { DIRECT_BITS }; LANES];
         while entries.iter().any(|&entry| !is_leaf::<W>(entry)) {
             for lane in 0..LANES {
                 if !is_leaf::<W>(entries[lane]) {
                     (entries[lane], depths[lane]) =
-                        self.step::<W, CODED>(entries[lane], addresses[lane], depths[lane]);
+                        self.step::<W, LAYOUT>(entries[lane], addresses[lane], depths[lane]);
                 }
             }
         }
@@ -201,7 +180,7 @@ impl Trie {
     /// The first step of IPv4, where all but a leaf is a node, without a branch: lanes that are done read slot zero
     /// and throw it away. Loads and arithmetic take turns, so that the counting of all lanes is done in vectors.
     #[inline]
-    fn step_lanes<W: Word, const LANES: usize, const CODED: bool>(
+    fn step_lanes<W: Word, const LANES: usize, const LAYOUT: u8>(
         &self,
         entries: &mut [u32; LANES],
         addresses: &[W; LANES],
@@ -214,24 +193,23 @@ impl Trie {
             let entry = entries[lane];
             let node = if is_leaf::<W>(entry) { 0 } else { entry >> tag_bits::<W>() };
             let slot = addresses[lane].take(DIRECT_BITS, NODE_BITS);
-            (begins[lane], places[lane]) = self.nodes[node as usize].up_to(slot);
+            (begins[lane], places[lane]) = self.nodes.up_to::<LAYOUT>(node, slot);
         }
         for lane in 0..LANES {
             places[lane] = places[lane].wrapping_add(begins[lane].count_ones());
         }
         for lane in 0..LANES {
-            let below = self.entries.get::<CODED>(places[lane]);
+            let below = self.nodes.entry::<LAYOUT>(places[lane]);
             entries[lane] = if is_leaf::<W>(entries[lane]) { entries[lane] } else { below };
         }
     }
 
     #[inline]
-    fn step<W: Word, const CODED: bool>(&self, entry: u32, address: W, depth: u8) -> (u32, u8) {
+    fn step<W: Word, const LAYOUT: u8>(&self, entry: u32, address: W, depth: u8) -> (u32, u8) {
         let place = entry >> tag_bits::<W>();
         let kind = entry & ((1 << KIND_BITS) - 1);
         if is_v4::<W>() || kind == Kind::Node as u32 {
-            let (begins, base) = self.nodes[place as usize].up_to(address.take(depth, NODE_BITS));
-            return (self.entries.get::<CODED>(base.wrapping_add(begins.count_ones())), depth + NODE_BITS);
+            return (self.nodes.get::<LAYOUT>(place, address.take(depth, NODE_BITS)), depth + NODE_BITS);
         }
         if kind == Kind::Wide as u32 {
             let slot = address.take(depth, WIDE_BITS);
@@ -248,18 +226,19 @@ impl Trie {
     /// Bytes on the heap.
     pub(crate) fn memory_bytes(&self) -> usize {
         let words = self.direct.capacity() + self.wide.capacity() + self.pool.capacity();
-        let nodes = self.nodes.capacity() * size_of::<Node>();
-        words * size_of::<u32>() + nodes + self.entries.memory_bytes()
+        words * size_of::<u32>() + self.nodes.memory_bytes()
     }
 }
 
 /// Builds a trie from flat ranges.
 #[derive(Debug, Default)]
 pub(crate) struct TrieBuilder {
-    trie: Trie,
-    /// Nodes that stand directly below the leading bits. They come behind all others in the end: entries name only
-    /// those, which are few, and small numbers make small entries.
+    wide: Vec<u32>,
+    pool: Vec<u32>,
+    /// Nodes that stand directly below the leading bits come behind all others in the end: entries name only those, which
+    /// are few, and small numbers make small entries.
     upper: Vec<Node>,
+    lower: Vec<Node>,
     entries: Vec<u32>,
 }
 
@@ -270,8 +249,6 @@ impl TrieBuilder {
             return Trie::default();
         }
         let mut builder = Self::default();
-        // Lanes that are done read what no run begins; it must be there.
-        builder.entries.push(0);
         builder.entries.reserve(cuts.starts.len());
         let mut direct = Vec::with_capacity(1 << DIRECT_BITS);
         let ranges = Ranges { starts: &cuts.starts, marks: &cuts.marks };
@@ -283,18 +260,25 @@ impl TrieBuilder {
     }
 
     fn finish<W: Word>(mut self, mut direct: Vec<u32>) -> Trie {
-        let lower = self.trie.nodes.len() as u32;
-        let tag = (1 << tag_bits::<W>()) - 1;
-        for entry in &mut direct {
-            if *entry & tag == tagged::<W>(Kind::Node, 0) {
-                *entry += lower << tag_bits::<W>();
-            }
+        let lower = self.lower.len() as u32;
+        for entry in direct.iter_mut().filter(|entry| is_node::<W>(**entry)) {
+            *entry += lower << tag_bits::<W>();
         }
-        self.trie.nodes.reserve_exact(self.upper.len());
-        self.trie.nodes.append(&mut self.upper);
-        let Trie { wide, pool, .. } = &mut self.trie;
-        [wide, pool].into_iter().for_each(Vec::shrink_to_fit);
-        Trie { direct, entries: Packed::new(self.entries), ..self.trie }
+        let mut nodes = self.lower;
+        nodes.append(&mut self.upper);
+        let renamed = |entry: u32, places: &[u32]| match entry {
+            entry if is_node::<W>(entry) => {
+                tagged::<W>(Kind::Node, places[(entry >> tag_bits::<W>()) as usize])
+            }
+            entry => entry,
+        };
+        let (nodes, places) = Nodes::new(nodes, self.entries, renamed);
+        if let Some(places) = places {
+            direct.iter_mut().chain(&mut self.wide).for_each(|entry| *entry = renamed(*entry, &places));
+        }
+        self.wide.shrink_to_fit();
+        self.pool.shrink_to_fit();
+        Trie { direct, nodes, wide: self.wide, pool: self.pool }
     }
 
     /// Cuts the block of `depth` bits around `first` into `1 << bits` slots, in order, and hands each run of slots
@@ -346,7 +330,7 @@ impl TrieBuilder {
     }
 
     fn node<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
-        let (mut begins, mut entries, mut slot) = ([0_u32; WORDS], [0_u32; 1 << NODE_BITS], 0);
+        let (mut begins, mut entries, mut slot) = (Begins::default(), [0_u32; 1 << NODE_BITS], 0);
         let mut runs = 0;
         self.slots(ranges, first, depth, NODE_BITS, |_, slots, entry| {
             if runs == 0 || entries[runs - 1] != entry {
@@ -356,17 +340,10 @@ impl TrieBuilder {
             }
             slot += slots;
         });
-        let (mut before, mut count) = ([0; WORDS], 0_u32);
-        for (before, begins) in before.iter_mut().zip(begins) {
-            // At most 224 runs begin before the last word.
-            *before = count as u8;
-            count += begins.count_ones();
-        }
         // Children have put their entries in before.
-        let base = self.entries.len() as u32 - 1;
-        self.entries.extend_from_slice(&entries[..runs]);
-        let nodes = if depth == DIRECT_BITS { &mut self.upper } else { &mut self.trie.nodes };
-        nodes.push(Node { begins, before, base });
+        let node = Node::new(begins, &entries[..runs], &mut self.entries);
+        let nodes = if depth == DIRECT_BITS { &mut self.upper } else { &mut self.lower };
+        nodes.push(node);
         tagged::<W>(Kind::Node, nodes.len() as u32 - 1)
     }
 
@@ -375,8 +352,8 @@ impl TrieBuilder {
         self.slots(ranges, first, depth, WIDE_BITS, |_, slots, entry| {
             array.resize(array.len() + slots, entry);
         });
-        let place = self.trie.wide.len() >> WIDE_BITS;
-        self.trie.wide.extend_from_slice(&array);
+        let place = self.wide.len() >> WIDE_BITS;
+        self.wide.extend_from_slice(&array);
         tagged::<W>(Kind::Wide, place as u32)
     }
 
@@ -385,13 +362,13 @@ impl TrieBuilder {
         let starts = &ranges.starts[1..];
         let apart = depth + LIST_BITS >= W::BITS
             || starts.iter().all(|start| start.to_aligned() << depth << LIST_BITS == 0);
-        let place = self.trie.pool.len();
+        let place = self.pool.len();
         if ranges.len() > LIST_RANGES_MAX || !apart || place >> (32 - LIST_COUNT_BITS - tag_bits::<W>()) > 0 {
             return None;
         }
         // The last address of each range but the last. A start is above the block's first, so its bits are not zero.
-        self.trie.pool.extend(starts.iter().map(|start| start.take(depth, LIST_BITS) - 1));
-        self.trie.pool.extend_from_slice(ranges.marks);
+        self.pool.extend(starts.iter().map(|start| start.take(depth, LIST_BITS) - 1));
+        self.pool.extend_from_slice(ranges.marks);
         Some(tagged::<W>(Kind::List, (place as u32) << LIST_COUNT_BITS | starts.len() as u32))
     }
 }
