@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pop_dns::server::{Counters, Counts, Handled, Handler, Server, Swap};
@@ -32,7 +33,7 @@ async fn udp(server: SocketAddr) -> Vec<u8> {
     socket.send_to(&query(), server).await.unwrap();
     let mut answer = vec![0; 1500];
     let octets =
-        tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut answer)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut answer)).await.unwrap().unwrap();
     answer.truncate(octets);
     answer
 }
@@ -73,7 +74,7 @@ async fn udp_and_tcp_answer_and_the_zone_can_be_swapped() {
 
     // An idle connection does not hold up the stop.
     stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -83,11 +84,13 @@ async fn a_port_in_use_is_named() {
     assert_eq!(error.to_string(), format!("cannot bind {} for DNS", first.local_addr()));
 }
 
-/// Echoes a query as its answer, after as many milliseconds as its identifier says.
-struct Slow;
+/// Echoes a query as its answer, after as many milliseconds as its identifier says, and counts what it was handed.
+#[derive(Clone, Default)]
+struct Slow(Arc<AtomicUsize>);
 
 impl Handler for Slow {
     fn handle(&self, query: &[u8], _: IpAddr, _: Timestamp, _: Transport, _: &mut Vec<u8>) -> Handled {
+        self.0.fetch_add(1, Ordering::SeqCst);
         let mut answer = query.to_vec();
         answer[2] |= 0x80;
         let delay = Duration::from_millis(u16::from_be_bytes([query[0], query[1]]).into());
@@ -104,7 +107,8 @@ async fn later_answers_overtake_each_other_and_a_stop_waits_for_them() {
     let bound = server.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
     let counters = Arc::new(Counters::default());
-    let running = tokio::spawn(server.run(Slow, Arc::clone(&counters), async {
+    let slow = Slow::default();
+    let running = tokio::spawn(server.run(slow.clone(), Arc::clone(&counters), async {
         let _ = stopped.await;
     }));
     let query = |id| MessageBuilder::query(id, &"www.example.org".parse().unwrap(), RecordType::A).finish();
@@ -127,13 +131,15 @@ async fn later_answers_overtake_each_other_and_a_stop_waits_for_them() {
     assert_eq!(ids, [0, 400], "the quick one first");
     let mut answer = [0; 512];
     let octets =
-        tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut answer)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Message::parse(&answer[..octets]).unwrap().header().id, 300);
     socket.send_to(&query(300), bound).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while slow.0.load(Ordering::SeqCst) < 4 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     stop.send(()).unwrap();
-    socket.recv(&mut answer).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut answer)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
     assert_eq!(counters.read().udp, 2);
 }
 
@@ -147,7 +153,7 @@ async fn while_serving<F: Future<Output = ()>>(server: Server, talk: impl FnOnce
     }));
     talk(bound).await;
     stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
     counters.read()
 }
 
@@ -172,7 +178,7 @@ async fn many_workers_answer_every_client_of_a_burst() {
                 let mut answer = [0; 1500];
                 let received = socket.recv_from(&mut answer);
                 let (octets, from) =
-                    tokio::time::timeout(Duration::from_secs(5), received).await.unwrap().unwrap();
+                    tokio::time::timeout(Duration::from_secs(20), received).await.unwrap().unwrap();
                 assert_eq!((address(&answer[..octets]), from), ("192.0.2.1".to_owned(), bound));
                 ids.push(answer[1]);
             }
@@ -200,7 +206,7 @@ async fn a_wildcard_answers_from_the_address_asked() {
                 socket.send(&query()).await.unwrap();
                 let mut answer = [0; 1500];
                 let received = socket.recv(&mut answer);
-                let octets = tokio::time::timeout(Duration::from_secs(5), received).await.unwrap().unwrap();
+                let octets = tokio::time::timeout(Duration::from_secs(20), received).await.unwrap().unwrap();
                 assert_eq!(address(&answer[..octets]), "192.0.2.1");
             }
         })

@@ -326,3 +326,28 @@ fn since(started: Clock) -> Timestamp {
 fn answerable(peer: SocketAddr) -> bool {
     !matches!(peer.port(), 0 | 53)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two servers that answer each other would never stop: ports that no client has are not answered, and messages
+    /// that are answers themselves never are, wherever they come from, ourselves included.
+    #[test]
+    fn reflection_ends_here() {
+        for (port, expected) in [(0, false), (53, false), (54, true), (5353, true), (65_535, true)] {
+            for address in ["192.0.2.1", "2001:db8::1"] {
+                let peer = SocketAddr::new(address.parse().unwrap(), port);
+                assert_eq!(answerable(peer), expected, "{peer}");
+            }
+        }
+        let query = crate::MessageBuilder::query(1, &crate::NameBuf::root(), crate::RecordType::NS).finish();
+        let (authority, mut answer) = (Authority::default(), Vec::new());
+        let us = [127, 0, 0, 1].into();
+        let outcome = authority.respond(&query, us, Timestamp::ZERO, Transport::Udp, &mut answer);
+        assert!(matches!(outcome, Outcome::Answered(_)));
+        let answered = answer.clone();
+        let outcome = authority.respond(&answered, us, Timestamp::ZERO, Transport::Udp, &mut answer);
+        assert_eq!(outcome, Outcome::Silent);
+    }
+}
