@@ -6,8 +6,11 @@
 mod store;
 mod support;
 
+use std::time::{Duration, Instant};
+
 use pop_edge::cache::http::{CacheKey, Purge, PurgeMode};
 use pop_edge::fabric::FabricBuilder;
+use pop_edge::ratelimit::Quota;
 use pop_edge::{Fabric, Pop, PopBuilder};
 use store::Store;
 use support::{PATIENCE, Reply, Running, Scripted, eventually, get, loopback, start};
@@ -281,11 +284,116 @@ async fn torn_foreign_and_long_values_are_misses() {
     drop(one);
 }
 
+/// Hammers one key in three PoPs for a while, and checks after every pass of any of them what all have let pass.
+#[tokio::test]
+async fn three_pops_never_let_more_pass_than_one_limit() {
+    let Some(mut store) = Store::start().await else { return };
+    let origin = fresh().await;
+    let (rate, burst) = (200, 120);
+    let quota = Quota::per_second(rate).burst(burst);
+    let mut pops = Vec::new();
+    for name in ["one", "two", "three"] {
+        let fabric = patient(&store).divide_limits(3, 25).build().expect("a fabric");
+        let limit = fabric.limit("api", quota).expect("it divides");
+        pops.push((joined(name, &origin, &fabric).await, limit, fabric));
+    }
+    // When each passed; the moment before the check for the end of a span, after it for the beginning.
+    let mut passes = Vec::new();
+    let begun = Instant::now();
+    let hammer = async |passes: &mut Vec<(Instant, Instant)>, span: Duration| {
+        let until = Instant::now() + span;
+        while Instant::now() < until {
+            for (_, limit, _) in &pops {
+                let before = Instant::now();
+                if limit.check("key").is_allowed() {
+                    passes.push((before, Instant::now()));
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    hammer(&mut passes, Duration::from_millis(1500)).await;
+    let leased: Vec<u64> = pops.iter().map(|(_, _, fabric)| fabric.stats().tokens_leased).collect();
+    assert!(leased.iter().sum::<u64>() > 0, "{leased:?}");
+    // A rest in which everything fills up, then all at once.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    hammer(&mut passes, Duration::from_millis(500)).await;
+    store.kill();
+    hammer(&mut passes, Duration::from_millis(500)).await;
+    let patience = Instant::now() + PATIENCE;
+    while pops[0].2.stats().is_connected && Instant::now() < patience {
+        hammer(&mut passes, Duration::from_millis(100)).await;
+    }
+    hammer(&mut passes, Duration::from_millis(100)).await;
+    let stats = pops[0].2.stats();
+    assert!(!stats.is_connected && stats.limited_alone > 0 && stats.limited > 0, "{stats:?}");
+    // Every span from one pass to another holds no more than the burst and what came meanwhile.
+    for (first, (begin, _)) in passes.iter().enumerate() {
+        for (last, (_, end)) in passes.iter().enumerate().skip(first) {
+            let span = end.duration_since(*begin).as_secs_f64();
+            let most = burst as f64 + rate as f64 * span + 1.0;
+            assert!((last - first + 1) as f64 <= most, "{} in {span} s", last - first + 1);
+        }
+    }
+    // And not much less than a part of it: the limit is no wall.
+    let span = begun.elapsed().as_secs_f64();
+    assert!(passes.len() >= burst as usize / 4, "{} in {span} s", passes.len());
+    // The home share goes on without the store.
+    assert!(passes.len() < (burst as f64 + rate as f64 * span) as usize + 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_none_grants_nothing_and_hurts_no_other() {
+    let Some(store) = Store::start().await else { return };
+    let origin = fresh().await;
+    let fabric = patient(&store).divide_limits(1, 0).build().expect("a fabric");
+    // 1 PoP, nothing at home: half of the burst is leased at a time, one token each hour.
+    let limit = fabric.limit("api", Quota::per_hour(1).burst(10)).expect("it divides");
+    let name = |key: &str| format!("test:limit:api:1/3600000000/5:{key}");
+    for (key, value) in [("odd", "nothing"), ("long", "99999999999999999999999 1"), ("gone", "1 -1")] {
+        store.ask(&["SET", &name(key), value]).await;
+    }
+    store.ask(&["LPUSH", &name("list"), "x"]).await;
+    let builder = spec("one", &origin, &fabric).gate(limit.clone());
+    let pop = start(builder).await;
+    assert!(eventually(|| fabric.stats().is_connected).await);
+    for key in ["odd", "list", "long", "gone", "good"] {
+        assert!(!limit.check(key).is_allowed(), "{key}: nothing is leased yet");
+    }
+    assert!(eventually(|| limit.check("good").is_allowed()).await, "{:?}", fabric.stats());
+    for key in ["odd", "list", "gone"] {
+        assert!(!limit.check(key).is_allowed(), "{key}");
+    }
+    // Ten for each key and no more, however long one asks; and the gate answers 429.
+    let more = (0..1000).filter(|_| limit.check("good").is_allowed()).count();
+    assert!(more < 10, "{more}");
+    let mut statuses = Vec::new();
+    assert!(
+        eventually_async(async || {
+            statuses.push(get(pop.http(), "/a").await.status);
+            statuses.contains(&200) && statuses.last() == Some(&429)
+        })
+        .await,
+        "{statuses:?}"
+    );
+    assert!(statuses.iter().filter(|&&status| status == 200).count() <= 10);
+}
+
+async fn eventually_async(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if holds().await {
+            return true;
+        }
+    }
+    false
+}
+
 #[tokio::test]
 async fn a_store_that_hangs_is_away() {
     let Some(store) = Store::start().await else { return };
     let origin = fresh().await;
-    let quick = patient(&store).deadline(std::time::Duration::from_millis(300)).second_cache(1 << 20);
+    let quick = patient(&store).deadline(Duration::from_millis(300)).second_cache(1 << 20);
     let fabric = quick.build().expect("a fabric");
     let pop = joined("one", &origin, &fabric).await;
     warm(&pop, "/a").await;

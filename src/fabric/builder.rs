@@ -36,6 +36,8 @@ pub struct FabricBuilder {
     pub(super) deadline: Duration,
     /// The largest value of the second cache; 0: there is none.
     pub(super) value_max: usize,
+    pub(super) pops_max: u32,
+    pub(super) home_percent: u32,
 }
 
 /// Without the URL, which may hold a password.
@@ -50,7 +52,7 @@ impl fmt::Debug for FabricBuilder {
 
 impl FabricBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, prefix: "pop".into(), deadline: DEADLINE, value_max: 0 }
+        Self { url, prefix: "pop".into(), deadline: DEADLINE, value_max: 0, pops_max: 8, home_percent: 25 }
     }
 
     /// What all names in the store begin with: PoPs with the same prefix belong together. Letters, digits, hyphens, dots
@@ -77,6 +79,15 @@ impl FabricBuilder {
         self
     }
 
+    /// How shared limits are divided: among at most so many PoPs (1 to 1000), with so many percent (0 to 99) of each limit
+    /// at home, an equal part in each PoP, whether the store is there or not. The rest is leased where it is needed. What
+    /// lies at home in a quiet PoP is not used, and without the store there is nothing else. Default: 8 and 25.
+    #[must_use]
+    pub fn divide_limits(mut self, pops_max: u32, home_percent: u32) -> Self {
+        (self.pops_max, self.home_percent) = (pops_max, home_percent);
+        self
+    }
+
     /// Judges the settings. Connects to nothing: that is done by [`Pop::run_until`](crate::Pop::run_until).
     ///
     /// # Errors
@@ -89,6 +100,9 @@ impl FabricBuilder {
         }
         if self.deadline.is_zero() {
             return Err(wrong("deadline", "more than nothing"));
+        }
+        if !(1..=1000).contains(&self.pops_max) || self.home_percent > 99 {
+            return Err(wrong("divide_limits", "1 to 1000 PoPs and 0 to 99 percent"));
         }
         // The library's error may quote what it was given.
         let client = redis::Client::open(self.url.as_str())

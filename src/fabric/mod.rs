@@ -4,17 +4,20 @@
 //! purge     a stream, which each PoP reads from its own place: who was away catches up, and who was away for too long
 //!           purges everything
 //! cache     a second one below the memory of each PoP, which all share; what is older than a purge is not taken from it
+//! limits    one quota over all PoPs: each has a share at home and leases tokens of the rest
 //! ```
 //!
 //! The fabric is never on the path of a hit, and no request waits for a connection to it. Without the store every PoP
 //! goes on alone: purges wait until it is back, the second cache
-//! is empty. What that means is counted.
+//! is empty, limits have their home share. What that means is counted.
 
 mod builder;
 mod feed;
 mod ledger;
+mod limit;
 mod link;
 mod notice;
+mod shares;
 mod stats;
 mod tier;
 
@@ -23,8 +26,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pop_cache::http::{Purge, PurgeMode};
+use tokio::sync::mpsc;
 
 pub use builder::{FabricBuilder, FabricError};
+pub use limit::SharedLimit;
 pub use stats::FabricStats;
 pub use tier::SharedTier;
 
@@ -61,6 +66,12 @@ struct Inner {
     feed: Feed,
     tally: tier::Tally,
     value_max: usize,
+    limits: limit::LimitTally,
+    /// Leases that run low, and who is asked for them.
+    asks: mpsc::Sender<Arc<limit::Lease>>,
+    asked: tokio::sync::Mutex<mpsc::Receiver<Arc<limit::Lease>>>,
+    pops_max: u32,
+    home_percent: u32,
     /// One PoP uses it at a time.
     is_running: AtomicBool,
 }
@@ -79,15 +90,31 @@ impl Fabric {
     }
 
     fn new(client: redis::Client, spec: FabricBuilder) -> Self {
+        let (asks, asked) = mpsc::channel(limit::ASKS_MAX);
         let inner = Inner {
             feed: Feed::new(&spec.prefix),
             link: Link::new(client, spec.deadline),
             prefix: spec.prefix,
             tally: tier::Tally::default(),
             value_max: spec.value_max,
+            limits: limit::LimitTally::default(),
+            asks,
+            asked: tokio::sync::Mutex::new(asked),
+            pops_max: spec.pops_max,
+            home_percent: spec.home_percent,
             is_running: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// A limit over all PoPs, to be given to [`PopBuilder::gate`](crate::PopBuilder::gate). All of them must call it by the
+    /// same name and give it the same quota. Its burst must be at least two tokens for each PoP.
+    ///
+    /// # Errors
+    /// [`FabricError`] where the quota cannot be divided among so many PoPs, or the name has other characters than letters,
+    /// digits, hyphens, dots and underscores.
+    pub fn limit(&self, name: &str, quota: pop_ratelimit::Quota) -> Result<SharedLimit, FabricError> {
+        SharedLimit::new(self.clone(), name, quota, self.inner.pops_max, self.inner.home_percent)
     }
 
     /// The second cache, if there is one. The caches of a PoP have it already.
@@ -121,10 +148,12 @@ impl Fabric {
             return;
         }
         let _ended = Ended(&inner.is_running);
+        let mut asked = inner.asked.lock().await;
         tokio::join!(
             inner.link.keep(),
             inner.feed.tell(&inner.link),
-            inner.feed.hear(&inner.link, pop, caches)
+            inner.feed.hear(&inner.link, pop, caches),
+            limit::lease(&inner.link, &mut asked, &inner.limits),
         );
     }
 }

@@ -35,11 +35,19 @@ pub struct FabricStats {
     pub tier_writes: u64,
     /// Records that were not: too large, too many at a time, or the store was away.
     pub tier_dropped: u64,
+    /// Tokens of shared limits that were leased.
+    pub tokens_leased: u64,
+    /// Leases that could not be had: no answer, or too many asked for at a time.
+    pub leases_failed: u64,
+    /// Requests that shared limits did not let pass.
+    pub limited: u64,
+    /// Checks of shared limits made without the store, with the home share and what was left of leases.
+    pub limited_alone: u64,
 }
 
 impl FabricStats {
     pub(super) fn of(inner: &Inner) -> Self {
-        let Inner { link, feed, tally, .. } = inner;
+        let Inner { link, feed, tally, limits, .. } = inner;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (losses, failures) = link.counts();
         Self {
@@ -56,6 +64,10 @@ impl FabricStats {
             tier_rejected: read(&tally.rejected),
             tier_writes: read(&tally.writes),
             tier_dropped: read(&tally.dropped),
+            tokens_leased: read(&limits.leased),
+            leases_failed: read(&limits.failed),
+            limited: read(&limits.limited),
+            limited_alone: read(&limits.alone),
         }
     }
 
@@ -95,6 +107,25 @@ impl FabricStats {
                 self.tier_rejected,
             ),
             ("pop_fabric_tier_writes_total", "counter", "Records written there.", self.tier_writes),
+            (
+                "pop_fabric_tokens_leased_total",
+                "counter",
+                "Tokens of shared limits leased.",
+                self.tokens_leased,
+            ),
+            (
+                "pop_fabric_leases_failed_total",
+                "counter",
+                "Leases that could not be had.",
+                self.leases_failed,
+            ),
+            ("pop_fabric_limited_total", "counter", "Requests that shared limits refused.", self.limited),
+            (
+                "pop_fabric_limited_alone_total",
+                "counter",
+                "Checks of shared limits made without the store.",
+                self.limited_alone,
+            ),
             ("pop_fabric_tier_dropped_total", "counter", "Records not written.", self.tier_dropped),
         ]
         .into_iter()
