@@ -133,20 +133,16 @@ impl TokenBucket {
 
     /// Takes `least` tokens and up to `more` on top, in one step: `Ok` with what was taken on top, or the denial.
     #[cfg(feature = "std")]
-    pub(crate) fn lease(
-        &self,
-        now: impl FnOnce() -> Timestamp,
-        least: u64,
-        more: u64,
-    ) -> Result<u64, Decision> {
+    pub(crate) fn lease(&self, now: Timestamp, least: u64, more: u64) -> Result<u64, Decision> {
         let changed;
-        let (time, virtual_now) = match self.timeline.unchanged() {
-            Some(time) => (time, time.at(now())),
+        let time = match self.timeline.unchanged() {
+            Some(time) => time,
             None => {
                 changed = self.timeline.current();
-                (&changed, changed.at(now()))
+                &changed
             }
         };
+        let virtual_now = time.at(now);
         let Some(units) = time.cost(least) else { return Err(time.never()) };
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
         loop {
@@ -224,11 +220,20 @@ impl TokenBucket {
     /// less comes back: what they were promised stays true.
     ///
     /// Of all calls only this one asks for a fresh stamp: if others were charged at later stamps than `now` already,
-    /// the bound is exceeded by what the rate brings in that lag.
+    /// the bound is exceeded by what the rate brings in that lag. Where threads share a bucket, let
+    /// [`refund_by`](Self::refund_by) read the clock.
     pub fn refund_at(&self, now: Timestamp, charged: Timestamp, cost: u64) {
+        self.refund_by(|| now, charged, cost);
+    }
+
+    /// [`refund_at`](Self::refund_at) by a clock that is read after the word was seen, and again whenever the word has
+    /// changed: nobody can have been charged at a later stamp unseen, so the bound holds whatever happens to the thread
+    /// in between.
+    pub fn refund_by(&self, clock: impl Fn() -> Timestamp, charged: Timestamp, cost: u64) {
         let time = self.timeline.current();
         let units = time.units(cost);
-        self.give_back(Some(time.at(now)), &Charge { used_at: time.at(charged), units, last: None }, units);
+        let charge = Charge { used_at: time.at(charged), units, last: None };
+        self.give_back(|| Some(time.at(clock())), &charge, units);
     }
 
     /// Takes `cost` tokens even if they are not there: for costs that have been spent already. The bucket may owe
@@ -269,8 +274,9 @@ impl TokenBucket {
         self.timeline.set(quota, now)
     }
 
-    /// Lowers the TAT by as much of `units` of a charge as is safe; the proof is in `promises`.
-    pub(crate) fn give_back(&self, virtual_now: Option<u64>, charge: &Charge, units: u64) {
+    /// Lowers the TAT by as much of `units` of a charge as is safe; the proof is in `promises`. The present is asked for
+    /// after the word was seen.
+    pub(crate) fn give_back(&self, virtual_now: impl Fn() -> Option<u64>, charge: &Charge, units: u64) {
         let mut turn = self.promises.take_turn();
         // Relaxed: the turn orders those who lower the word, and those who raise it publish nothing.
         let mut arrival = self.arrival.0.load(Ordering::Relaxed);
@@ -278,7 +284,7 @@ impl TokenBucket {
             let lower_by = if turn.is_last(charge, arrival) {
                 units
             } else {
-                let Some(virtual_now) = virtual_now else { return };
+                let Some(virtual_now) = virtual_now() else { return };
                 turn.safe(charge, units, virtual_now).min(debt(arrival, virtual_now))
             };
             if lower_by == 0 {
@@ -332,6 +338,11 @@ impl TokenBucket {
     /// [`reserve_at`](Self::reserve_at) by the process clock.
     pub fn reserve(&self, cost: u64, wait_max: Duration) -> Booking<'_> {
         self.reserve_at(crate::now(), cost, wait_max).with_process_clock()
+    }
+
+    /// [`refund_by`](Self::refund_by) the process clock.
+    pub fn refund(&self, charged: Timestamp, cost: u64) {
+        self.refund_by(crate::now, charged, cost);
     }
 
     /// [`set_quota_at`](Self::set_quota_at) by the process clock.

@@ -86,7 +86,16 @@ impl<K: Hash + ?Sized> KeyedWindows<K> {
 
     /// Takes `cost` from the key's bucket of every window, or from none. The level of a denial is the window's index.
     pub fn check_at(&self, key: &K, now: Timestamp, cost: u64) -> Verdict {
-        crate::hierarchy::check_keyed(self.windows.len(), |level| (&self.windows[level], key), now, cost)
+        self.check_by(key, || now, cost)
+    }
+
+    /// [`check_at`](Self::check_at) by the process clock, which is read again where a lost race is undone.
+    pub fn check(&self, key: &K, cost: u64) -> Verdict {
+        self.check_by(key, crate::now, cost)
+    }
+
+    fn check_by(&self, key: &K, clock: impl Fn() -> Timestamp, cost: u64) -> Verdict {
+        crate::hierarchy::check_keyed(self.windows.len(), |level| (&self.windows[level], key), clock, cost)
     }
 
     /// The windows, in order.

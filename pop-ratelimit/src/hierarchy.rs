@@ -13,8 +13,9 @@ pub trait Level {
     fn peek_at(&self, now: Timestamp, cost: u64) -> Decision;
     /// Takes `cost` tokens, or says when they would be there.
     fn charge_at(&self, now: Timestamp, cost: u64) -> Decision;
-    /// Gives back what was taken at the same `now`.
-    fn refund_at(&self, now: Timestamp, cost: u64);
+    /// Gives back what was taken at `charged`, by a clock that is read after it is known who else was charged; see
+    /// [`TokenBucket::refund_by`].
+    fn refund_by(&self, clock: &dyn Fn() -> Timestamp, charged: Timestamp, cost: u64);
 }
 
 impl Level for TokenBucket {
@@ -26,8 +27,8 @@ impl Level for TokenBucket {
         self.check_at(now, cost)
     }
 
-    fn refund_at(&self, now: Timestamp, cost: u64) {
-        Self::refund_at(self, now, now, cost);
+    fn refund_by(&self, clock: &dyn Fn() -> Timestamp, charged: Timestamp, cost: u64) {
+        Self::refund_by(self, clock, charged, cost);
     }
 }
 
@@ -41,8 +42,8 @@ impl<K: core::hash::Hash + ?Sized> Level for (&crate::KeyedLimiter<K>, &K) {
         self.0.check_at(self.1, now, cost)
     }
 
-    fn refund_at(&self, now: Timestamp, cost: u64) {
-        self.0.refund_at(self.1, now, now, cost);
+    fn refund_by(&self, clock: &dyn Fn() -> Timestamp, charged: Timestamp, cost: u64) {
+        self.0.refund_by(self.1, clock, charged, cost);
     }
 }
 
@@ -75,7 +76,11 @@ impl Verdict {
 /// Limits that one cost must pass together: global, then tenant, then client.
 ///
 /// All levels are asked before any is charged. If a race makes a later level refuse all the same, the earlier
-/// ones get back what they gave: a lost race can only admit less, never more.
+/// ones get back what they gave, less what the rate has brought meanwhile: a lost race can only admit less, never more.
+///
+/// That asks for a clock, since a stamp that lags behind other callers' would give back too much (what the rate brings
+/// in the lag). [`check`](Self::check) and [`check_by`](Self::check_by) read one; [`check_at`](Self::check_at) has only
+/// the stamp that it was given, and is exact where no other thread is ahead of it.
 ///
 /// ```
 /// # #[cfg(feature = "std")]
@@ -110,10 +115,11 @@ impl core::fmt::Debug for Hierarchy<'_> {
 pub(crate) fn check_keyed<'a, K: core::hash::Hash + ?Sized + 'a, R: core::borrow::Borrow<K>>(
     levels: usize,
     level: impl Fn(usize) -> (&'a crate::KeyedLimiter<K>, R),
-    now: Timestamp,
+    clock: impl Fn() -> Timestamp,
     cost: u64,
 ) -> Verdict {
     debug_assert!(levels <= LEVELS_MAX);
+    let now = clock();
     let (mut hashes, mut charges) = ([0; LEVELS_MAX], [const { None }; LEVELS_MAX]);
     let mut worst = None;
     let mut least = u64::MAX;
@@ -138,7 +144,7 @@ pub(crate) fn check_keyed<'a, K: core::hash::Hash + ?Sized + 'a, R: core::borrow
             Decision::Allowed { remaining } => least = least.min(remaining),
             decision => {
                 for (charged, &hash) in hashes.iter().enumerate().take(index) {
-                    level(charged).0.refund(hash, now, now, cost);
+                    level(charged).0.give_back(hash, &clock, now, cost);
                 }
                 return Verdict::Denied { level: index, decision };
             }
@@ -170,6 +176,12 @@ impl<'a> Hierarchy<'a> {
 
     /// Takes `cost` tokens at every level, or none. The denial of the level with the longest wait is reported.
     pub fn check_at(&self, now: Timestamp, cost: u64) -> Verdict {
+        self.check_by(|| now, cost)
+    }
+
+    /// [`check_at`](Self::check_at) by a clock, which is read again where a lost race is undone.
+    pub fn check_by(&self, clock: impl Fn() -> Timestamp, cost: u64) -> Verdict {
+        let now = clock();
         if let Some(denied) = self.worst_denial(now, cost) {
             return denied;
         }
@@ -178,12 +190,18 @@ impl<'a> Hierarchy<'a> {
             match level.charge_at(now, cost) {
                 Decision::Allowed { remaining } => least = least.min(remaining),
                 decision => {
-                    self.levels[..index].iter().for_each(|level| level.refund_at(now, cost));
+                    self.levels[..index].iter().for_each(|level| level.refund_by(&clock, now, cost));
                     return Verdict::Denied { level: index, decision };
                 }
             }
         }
         Verdict::Allowed { remaining: least }
+    }
+
+    /// [`check_by`](Self::check_by) the process clock.
+    #[cfg(feature = "std")]
+    pub fn check(&self, cost: u64) -> Verdict {
+        self.check_by(crate::now, cost)
     }
 
     /// A retry after the longest wait passes every level, so that one is the true answer.

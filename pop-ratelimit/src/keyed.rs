@@ -206,19 +206,28 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Exact for whole tokens in buckets of up to 63; otherwise rounded down to a sixty-fourth of the burst (the next
     /// power of two), and at most 63 such quanta are outstanding. A key whose slot was taken meanwhile gets nothing.
     pub fn refund_at(&self, key: &K, now: Timestamp, charged: Timestamp, cost: u64) {
-        self.refund(self.hash(key), now, charged, cost);
+        self.give_back(self.hash(key), || now, charged, cost);
     }
 
-    pub(crate) fn refund(&self, hash: u64, now: Timestamp, charged: Timestamp, cost: u64) {
+    /// [`refund_at`](Self::refund_at) by a clock that is read after the key's word was seen; see
+    /// [`TokenBucket::refund_by`](crate::TokenBucket::refund_by).
+    pub fn refund_by(&self, key: &K, clock: impl Fn() -> Timestamp, charged: Timestamp, cost: u64) {
+        self.give_back(self.hash(key), clock, charged, cost);
+    }
+
+    pub(crate) fn give_back(&self, hash: u64, clock: impl Fn() -> Timestamp, charged: Timestamp, cost: u64) {
         let time = self.timeline.current();
-        let virtual_now = time.at(now) & TAT_MASK;
-        let elapsed = time.at(now).wrapping_sub(time.at(charged));
-        let elapsed = if elapsed <= u64::MAX / 2 { elapsed } else { 0 };
-        let due = time.units(cost).saturating_sub(elapsed);
+        let (charged, units) = (time.at(charged), time.units(cost));
         let place = self.place(hash);
         let horizon = time.horizon;
         loop {
-            let found = find(&place, virtual_now, horizon);
+            // Where the key's own slot is does not depend on the time.
+            let found = find(&place, charged & TAT_MASK, horizon);
+            // After the word was seen: see `TokenBucket::refund_by`.
+            let now = time.at(clock());
+            let elapsed = now.wrapping_sub(charged);
+            let elapsed = if elapsed <= u64::MAX / 2 { elapsed } else { 0 };
+            let (due, virtual_now) = (units.saturating_sub(elapsed), now & TAT_MASK);
             let seen = self.scheme.see(found.word, virtual_now, horizon);
             if !found.own || due == 0 || seen.high <= 0 {
                 return;
@@ -381,6 +390,11 @@ impl<K: ?Sized> KeyedLimiter<K> {
 
 #[cfg(feature = "std")]
 impl<K: Hash + ?Sized> KeyedLimiter<K> {
+    /// [`refund_by`](Self::refund_by) the process clock.
+    pub fn refund(&self, key: &K, charged: Timestamp, cost: u64) {
+        self.give_back(self.hash(key), crate::now, charged, cost);
+    }
+
     /// [`check_at`](Self::check_at) by the process clock ([`crate::now`]).
     #[inline]
     pub fn check(&self, key: &K, cost: u64) -> Decision {

@@ -1,12 +1,15 @@
 //! One limit for many cores: threads take tokens from the shared word in leases.
 
+use core::time::Duration;
 use std::boxed::Box;
 
 use crate::sync::{AtomicU64, Ordering, Padded};
 use crate::{Decision, Quota, Timestamp, TokenBucket};
 
 /// Tokens that a cell holds at most, and takes from the shared bucket at once.
-const LEASE_MAX: u64 = 64;
+const LEASE_MAX: u64 = 256;
+/// A cell counts in 2⁻²⁰ of a token.
+const TOKEN_BITS: u32 = 20;
 
 /// A bucket whose hot path writes no word that another thread writes.
 ///
@@ -16,8 +19,10 @@ const LEASE_MAX: u64 = 64;
 ///
 /// **The bound is kept over every interval.** The tokens in cells, at most `cells × lease`, are not in the shared
 /// bucket: its burst is lowered by exactly that. In any interval no more can be spent than lay in the cells at its
-/// start, plus the shared burst, plus the rate times its length: `burst + rate × t`. The price is that after a long
-/// rest up to `cells × lease` tokens of the burst may be missing, a sixteenth of it at most: the lease is chosen so.
+/// start, plus the shared burst, plus the rate times its length: `burst + rate × t`. Tokens that a thread has in its
+/// hands, on their way between a cell and the bucket, lie in neither; so when they are put down what the rate has brought
+/// since is taken off, and a thread that was held up adds nothing. The price is that after a long rest up to
+/// `cells × lease` tokens of the burst may be missing, a sixteenth of it at most: the lease is chosen so.
 ///
 /// ```
 /// use pop_ratelimit::{LeasedBucket, Quota, Timestamp};
@@ -30,6 +35,7 @@ const LEASE_MAX: u64 = 64;
 pub struct LeasedBucket {
     shared: TokenBucket,
     quota: Quota,
+    /// In a cell's units.
     lease: u64,
     cells: Box<[Padded<AtomicU64>]>,
 }
@@ -49,8 +55,8 @@ impl LeasedBucket {
         Self {
             shared: TokenBucket::new(shared),
             quota,
-            lease,
-            cells: (0..cells).map(|_| Padded(AtomicU64::new(lease))).collect(),
+            lease: lease << TOKEN_BITS,
+            cells: (0..cells).map(|_| Padded(AtomicU64::new(lease << TOKEN_BITS))).collect(),
         }
     }
 
@@ -81,6 +87,11 @@ impl LeasedBucket {
     /// From the thread's own cell; `remaining` is what the cell has left, a lower bound.
     #[inline]
     fn take(&self, cost: u64) -> Option<Decision> {
+        // No cell has more, and nothing overflows.
+        if cost > LEASE_MAX {
+            return None;
+        }
+        let cost = cost << TOKEN_BITS;
         let cell = self.cell();
         // Relaxed: a number of tokens, which publishes nothing.
         let mut held = cell.load(Ordering::Relaxed);
@@ -88,7 +99,7 @@ impl LeasedBucket {
             let remaining = held.checked_sub(cost)?;
             // Only threads that share the cell, or steal from it, can get in between: one of them was served.
             match cell.compare_exchange_weak(held, remaining, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some(Decision::Allowed { remaining }),
+                Ok(_) => return Some(Decision::Allowed { remaining: remaining >> TOKEN_BITS }),
                 Err(current) => held = current,
             }
         }
@@ -99,60 +110,72 @@ impl LeasedBucket {
         if cost > self.quota.burst_size() {
             return Decision::Never { burst: self.quota.burst_size() };
         }
-        let decision = match self.shared.lease(&now, cost, self.lease) {
+        let taken_at = now();
+        let decision = match self.shared.lease(taken_at, cost, self.lease >> TOKEN_BITS) {
             Ok(leased) => {
-                self.put(&now, leased);
+                self.put(&now, taken_at, leased << TOKEN_BITS);
                 return Decision::Allowed { remaining: leased };
             }
             // More than the shared burst and less than the whole: it waits until the shared bucket is full.
             Err(Decision::Never { .. }) if self.shared.quota().tokens() > 0 => {
-                self.shared.peek_at(now(), self.shared.quota().burst_size())
+                self.shared.peek_at(taken_at, self.shared.quota().burst_size())
             }
             Err(decision) => decision,
         };
         // Reading other threads' cells is cheap as long as they are empty, as they are when all is denied.
-        if self.cells.iter().all(|Padded(cell)| cell.load(Ordering::Relaxed) == 0) {
+        if self.cells.iter().all(|Padded(cell)| cell.load(Ordering::Relaxed) >> TOKEN_BITS == 0) {
             return decision;
         }
-        self.gather(now, cost).unwrap_or(decision)
+        self.gather(now, taken_at, cost).unwrap_or(decision)
     }
 
-    /// From all cells together, and the shared bucket for the rest; or nothing, and all goes back.
-    fn gather(&self, now: impl Fn() -> Timestamp, cost: u64) -> Option<Decision> {
+    /// Whole tokens from all cells together, and the shared bucket for the rest; or nothing, and all goes back.
+    fn gather(&self, now: impl Fn() -> Timestamp, taken_at: Timestamp, cost: u64) -> Option<Decision> {
         let mut gathered = 0;
         for Padded(cell) in &self.cells {
-            let take = |held: u64| Some(held - held.min(cost - gathered));
+            let part = |held: u64| (held >> TOKEN_BITS).min(cost - gathered);
+            let take = |held: u64| Some(held - (part(held) << TOKEN_BITS));
             // Relaxed: as above. The closure always returns a value.
             if let Ok(held) = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-                gathered += held.min(cost - gathered);
+                gathered += part(held);
             }
             if gathered == cost {
                 return Some(Decision::Allowed { remaining: 0 });
             }
         }
-        if gathered > 0 && self.shared.check_at(now(), cost - gathered).is_allowed() {
+        if gathered > 0 && self.shared.check_at(taken_at, cost - gathered).is_allowed() {
             return Some(Decision::Allowed { remaining: 0 });
         }
-        self.put(now, gathered);
+        self.put(now, taken_at, gathered << TOKEN_BITS);
         None
     }
 
-    /// Puts tokens into cells, none of which ever holds more than a lease: else the bound would not add up. The
-    /// own cell first; what does not fit in any goes back to the shared bucket.
-    fn put(&self, now: impl Fn() -> Timestamp, mut tokens: u64) {
+    /// Puts what was taken at `taken_at` or later into cells, less what the rate has brought since: that is there
+    /// already, and would be there twice. No cell ever holds more than a lease: else the bound would not add up. The own
+    /// cell first; whole tokens that do not fit in any go back to the shared bucket.
+    fn put(&self, now: impl Fn() -> Timestamp, taken_at: Timestamp, units: u64) {
+        let mut units = units.saturating_sub(self.brought(now().saturating_since(taken_at)));
         let own = self.index();
         for step in 0..self.cells.len() {
             let Padded(cell) = &self.cells[(own + step) % self.cells.len()];
-            let add = |held: u64| Some(held + tokens.min(self.lease - held));
+            let add = |held: u64| Some(held + units.min(self.lease - held));
             if let Ok(held) = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-                tokens -= tokens.min(self.lease - held);
+                units -= units.min(self.lease - held);
             }
-            if tokens == 0 {
+            if units == 0 {
                 return;
             }
         }
-        let now = now();
-        self.shared.refund_at(now, now, tokens);
+        self.shared.refund_by(now, taken_at, units >> TOKEN_BITS);
+    }
+
+    /// What the rate brings in `span`, in a cell's units, rounded up.
+    fn brought(&self, span: Duration) -> u64 {
+        if self.quota.is_unlimited() {
+            return 0;
+        }
+        let units = span.as_nanos().saturating_mul(u128::from(self.quota.tokens()) << TOKEN_BITS);
+        u64::try_from(units.div_ceil(u128::from(self.quota.period_nanos()))).unwrap_or(u64::MAX)
     }
 
     #[inline]
@@ -188,7 +211,6 @@ fn thread_number() -> usize {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     #[test]
     fn many_threads_get_the_burst_and_not_one_more() {
@@ -210,6 +232,26 @@ mod tests {
         assert!(bucket.check_at(Timestamp::ZERO, 1000).is_allowed());
         assert!(bucket.check_at(Timestamp::ZERO, 1).retry_after().is_some());
         assert_eq!(bucket.check_at(Timestamp::ZERO, 1001), Decision::Never { burst: 1000 });
+    }
+
+    /// A thread is held up between the bucket and its cell: what the rate has brought meanwhile is not there twice.
+    #[test]
+    fn whoever_is_held_up_with_tokens_in_its_hands_adds_nothing() {
+        let quota = Quota::per_second(1000).burst(1024);
+        for (held_up_millis, kept) in [(0, 32), (10, 22), (31, 1), (32, 0), (10_000, 0)] {
+            let bucket = LeasedBucket::new(quota, 2);
+            // The cell's own lease of 32 is spent, and one more is asked for.
+            assert!(bucket.check_at(Timestamp::ZERO, 32).is_allowed());
+            let readings = core::cell::Cell::new(0);
+            let clock = || {
+                let nanos = if readings.replace(1) == 0 { 0 } else { held_up_millis * 1_000_000 };
+                Timestamp::from_nanos(nanos)
+            };
+            // Refilled: one for the caller and a lease of 32, of which what came meanwhile is taken off.
+            assert!(bucket.refill(clock, 1).is_allowed());
+            let held = bucket.cell().load(Ordering::Relaxed) >> TOKEN_BITS;
+            assert_eq!(held, kept, "after {held_up_millis} ms");
+        }
     }
 
     /// Any order of costs from any number of "threads" (cells) against the exact bound over every interval.

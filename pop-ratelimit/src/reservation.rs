@@ -106,7 +106,7 @@ impl<'a> Reservation<'a> {
         if actual > self.cost {
             self.bucket.charge_anyway_at(now, actual - self.cost);
         } else {
-            self.give_back(Some(now), actual);
+            self.give_back(|| Some(now), actual);
         }
     }
 
@@ -118,13 +118,19 @@ impl<'a> Reservation<'a> {
     /// Gives it back at `now`.
     pub fn cancel_at(mut self, now: Timestamp) {
         self.settled = true;
-        self.give_back(Some(now), 0);
+        self.give_back(|| Some(now), 0);
     }
 
-    fn give_back(&self, now: Option<Timestamp>, used: u64) {
+    /// [`cancel_at`](Self::cancel_at) by a clock; see [`TokenBucket::refund_by`].
+    pub fn cancel_by(mut self, clock: impl Fn() -> Timestamp) {
+        self.settled = true;
+        self.give_back(|| Some(clock()), 0);
+    }
+
+    fn give_back(&self, now: impl Fn() -> Option<Timestamp>, used: u64) {
         let time = self.bucket.time();
         let unused = self.charge.units.saturating_sub(time.units(used));
-        self.bucket.give_back(now.map(|now| time.at(now)), &self.charge, unused);
+        self.bucket.give_back(|| now().map(|now| time.at(now)), &self.charge, unused);
     }
 }
 
@@ -134,9 +140,8 @@ impl Drop for Reservation<'_> {
             return;
         }
         #[cfg(feature = "std")]
-        let now = self.process_clock.then(crate::now);
+        self.give_back(|| self.process_clock.then(crate::now), 0);
         #[cfg(not(feature = "std"))]
-        let now = None;
-        self.give_back(now, 0);
+        self.give_back(|| None, 0);
     }
 }

@@ -86,16 +86,19 @@ impl PrefixTiers {
     /// Takes `cost` from the buckets of every tier around `client`, or from none. The level of a denial is the
     /// index of its tier.
     pub fn check_at(&self, client: IpAddr, now: Timestamp, cost: u64) -> Verdict {
-        match client.to_canonical() {
-            IpAddr::V4(address) => check(&self.ipv4, |length| mask_ipv4(address, length), now, cost),
-            IpAddr::V6(address) => check(&self.ipv6, |length| mask_ipv6(address, length), now, cost),
-        }
+        self.check_by(client, || now, cost)
     }
 
-    /// [`check_at`](Self::check_at) by the process clock.
-    #[cfg(feature = "std")]
+    /// [`check_at`](Self::check_at) by the process clock, which is read again where a lost race is undone.
     pub fn check(&self, client: IpAddr, cost: u64) -> Verdict {
-        self.check_at(client, crate::now(), cost)
+        self.check_by(client, crate::now, cost)
+    }
+
+    fn check_by(&self, client: IpAddr, clock: impl Fn() -> Timestamp, cost: u64) -> Verdict {
+        match client.to_canonical() {
+            IpAddr::V4(address) => check(&self.ipv4, |length| mask_ipv4(address, length), clock, cost),
+            IpAddr::V6(address) => check(&self.ipv6, |length| mask_ipv6(address, length), clock, cost),
+        }
     }
 
     /// Newcomers that inherited a debt, over all tiers; see [`KeyedLimiter::pressure`].
@@ -118,7 +121,7 @@ impl PrefixTiers {
 fn check<K: core::hash::Hash>(
     tiers: &[(Tier, KeyedLimiter<K>)],
     mask: impl Fn(u8) -> K,
-    now: Timestamp,
+    clock: impl Fn() -> Timestamp,
     cost: u64,
 ) -> Verdict {
     crate::hierarchy::check_keyed(
@@ -127,7 +130,7 @@ fn check<K: core::hash::Hash>(
             let (tier, limiter) = &tiers[level];
             (limiter, mask(tier.length))
         },
-        now,
+        clock,
         cost,
     )
 }

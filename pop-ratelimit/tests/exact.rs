@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pop_ratelimit::{
-    Decision, Hierarchy, KeyedLimiter, LeasedBucket, PrefixTiers, Quota, Reservation, Timestamp, TokenBucket,
-    Verdict, now,
+    Decision, Hierarchy, KeyedLimiter, LeasedBucket, Level, ManualClock, PrefixTiers, Quota, Reservation,
+    Timestamp, TokenBucket, Verdict, now,
 };
 use proptest::prelude::*;
 
@@ -251,6 +251,46 @@ fn a_late_refund_must_not_let_a_third_pass() {
     assert!(keyed.check_at(&1, at(second), 1).is_allowed());
     keyed.refund_at(&1, at(second), at(0), 1);
     assert!(!keyed.check_at(&1, at(second), 1).is_allowed());
+}
+
+/// A level that loses the race: it says yes when asked and no when charged, and time passes between the two.
+struct Loser<'a> {
+    charged: &'a dyn Fn(),
+}
+
+impl Level for Loser<'_> {
+    fn peek_at(&self, _: Timestamp, _: u64) -> Decision {
+        Decision::Allowed { remaining: 1 }
+    }
+
+    fn charge_at(&self, _: Timestamp, _: u64) -> Decision {
+        (self.charged)();
+        Decision::Limited { retry_after: Duration::from_secs(1) }
+    }
+
+    fn refund_by(&self, _: &dyn Fn() -> Timestamp, _: Timestamp, _: u64) {}
+}
+
+/// While a lost race waits to be undone, others are charged at later stamps: what comes back is what is still owed.
+#[test]
+fn an_undone_charge_gives_back_what_is_still_owed_by_then() {
+    for (held_up_millis, back) in [(0, true), (999, true), (1000, false), (5000, false)] {
+        let clock = ManualClock::default();
+        let bucket = TokenBucket::new(Quota::per_second(1).burst(1));
+        let keyed = KeyedLimiter::<u8>::new(Quota::per_second(1).burst(1), 64);
+        let loser = Loser { charged: &|| clock.advance(Duration::from_millis(held_up_millis)) };
+        let verdict = Hierarchy::new(&[&bucket, &(&keyed, &7), &loser]).check_by(|| clock.now(), 1);
+        assert!(matches!(verdict, Verdict::Denied { level: 2, .. }));
+        // Never both: what was given back, and what has come meanwhile.
+        let spend = |check: &dyn Fn() -> bool| (0..3).filter(|_| check()).count();
+        assert_eq!(spend(&|| bucket.check_at(clock.now(), 1).is_allowed()), 1, "{held_up_millis} ms");
+        assert_eq!(
+            spend(&|| keyed.check_at(&7, clock.now(), 1).is_allowed()),
+            // Credits of a table are whole tokens, rounded down.
+            usize::from(held_up_millis == 0 || !back),
+            "{held_up_millis} ms"
+        );
+    }
 }
 
 /// Whoever settles late after another's refund, or after a promise to a third, gets no more back than is safe.

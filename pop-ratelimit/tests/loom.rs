@@ -41,6 +41,47 @@ fn a_check_against_a_refund_neither_loses_nor_gains() {
     });
 }
 
+/// A refund whose clock is read after the word was seen gives back nothing that has come already, though another thread
+/// is charged at a later stamp meanwhile. The clock is a word that others move on; reading it by an addition of zero
+/// always finds the latest, as a counter does.
+fn refund_by_a_clock<L: Send + Sync + 'static>(
+    make: impl Fn() -> L + Send + Sync + 'static,
+    check: fn(&L, Timestamp) -> bool,
+    refund: fn(&L, &dyn Fn() -> Timestamp),
+) {
+    const SECOND: u64 = 1_000_000_000;
+    bounded(3, move || {
+        let shared = Arc::new((make(), loom::sync::atomic::AtomicU64::new(0)));
+        assert!(check(&shared.0, NOW));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            let before = other.1.fetch_add(SECOND, loom::sync::atomic::Ordering::AcqRel);
+            check(&other.0, Timestamp::from_nanos(before + SECOND))
+        });
+        refund(&shared.0, &|| {
+            Timestamp::from_nanos(shared.1.fetch_add(0, loom::sync::atomic::Ordering::AcqRel))
+        });
+        assert!(thread.join().unwrap(), "a second has brought one");
+        assert!(!check(&shared.0, Timestamp::from_nanos(SECOND)), "and not two");
+    });
+}
+
+#[test]
+fn a_refund_by_a_clock_against_a_later_check() {
+    let one_a_second = Quota::per_second(1).burst(1);
+    refund_by_a_clock(
+        move || TokenBucket::new(one_a_second),
+        |bucket, now| bucket.check_at(now, 1).is_allowed(),
+        |bucket, clock| bucket.refund_by(clock, NOW, 1),
+    );
+    #[cfg(feature = "std")]
+    refund_by_a_clock(
+        move || KeyedLimiter::<u64>::new(one_a_second, 64),
+        |limiter, now| limiter.check_at(&7, now, 1).is_allowed(),
+        |limiter, clock| limiter.refund_by(&7, clock, NOW, 1),
+    );
+}
+
 #[test]
 fn a_check_against_a_new_quota_sees_one_or_the_other() {
     loom::model(|| {

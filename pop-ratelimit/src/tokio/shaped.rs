@@ -63,7 +63,7 @@ impl Lane {
                     reservation.commit();
                 }
                 Booking::Refused(_) => {
-                    self.levels[..index].iter().for_each(|level| level.refund_at(now, now, bytes));
+                    self.levels[..index].iter().for_each(|level| level.refund_by(super::now, now, bytes));
                     return Err(io::Error::other("the bandwidth of this direction is zero"));
                 }
             }
@@ -129,9 +129,8 @@ impl Drop for Direction {
     /// What was taken and not used goes back, as far as that is safe.
     fn drop(&mut self) {
         if self.credit > 0 && !self.lane.levels.is_empty() {
-            let now = super::now();
             for level in &self.lane.levels {
-                level.refund_at(now, self.taken_at, self.credit as u64);
+                level.refund_by(super::now, self.taken_at, self.credit as u64);
             }
         }
     }

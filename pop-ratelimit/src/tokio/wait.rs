@@ -60,7 +60,7 @@ struct Waiting<'a>(Option<Reservation<'a>>);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(reservation) = self.0.take() {
-            reservation.cancel_at(super::now());
+            reservation.cancel_by(super::now);
         }
     }
 }
