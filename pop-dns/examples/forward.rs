@@ -5,6 +5,11 @@
 //! dig @127.0.0.1 -p 5301 www.example.org
 //! ```
 
+#[path = "flags/block.rs"]
+mod block;
+#[path = "flags/certificate.rs"]
+mod certificate;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,8 +19,9 @@ use std::sync::Arc;
 use clap::Parser;
 use pop_dns::forward::{Action, Forwarder, Lists};
 use pop_dns::server::{Counters, Server};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::block::block;
+use crate::certificate::server_config;
 
 /// Where to serve TLS, and how.
 type Tls = (SocketAddr, Arc<rustls::ServerConfig>);
@@ -77,12 +83,6 @@ fn upstream(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| with_port()).map_err(|_| "expected an address, perhaps a port".to_owned())
 }
 
-fn block(text: &str) -> Result<(IpAddr, u8), String> {
-    let expected = || "expected a block as 198.51.100.0/24".to_owned();
-    let (address, bits) = text.split_once('/').ok_or_else(expected)?;
-    Ok((address.parse().map_err(|_| expected())?, bits.parse().map_err(|_| expected())?))
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
@@ -121,19 +121,7 @@ fn tls(arguments: &Arguments) -> Result<Option<Tls>, Box<dyn std::error::Error>>
     else {
         return Ok(None);
     };
-    let failed = |file: &PathBuf| {
-        let file = file.display().to_string();
-        move |error: pem::Error| format!("{file}: {error}")
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(|found| found.collect::<Result<Vec<_>, _>>())
-        .map_err(failed(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let mut config = server_config(certificate, key)?;
     config.alpn_protocols = vec![b"dot".to_vec()];
     Ok(Some((address, Arc::new(config))))
 }

@@ -5,6 +5,11 @@
 //! dig @127.0.0.1 -p 5302 example.org SOA
 //! ```
 
+#[path = "flags/block.rs"]
+mod block;
+#[path = "flags/key.rs"]
+mod key;
+
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +17,11 @@ use std::sync::Arc;
 use clap::Parser;
 use pop_dns::server::{Counters, Server, Swap};
 use pop_dns::transfer::{Event, Notifier, Secondary};
-use pop_dns::tsig::{Algorithm, Key};
+use pop_dns::tsig::Key;
 use pop_dns::{Authority, NameBuf, Notification, TransferQuery};
+
+use crate::block::block;
+use crate::key::key;
 
 /// Cannot bind.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -39,28 +47,6 @@ struct Arguments {
     /// Who may have the zones from us; may be given several times.
     #[arg(long, env = "POP_ALLOW", value_name = "ADDR/BITS", value_delimiter = ',', value_parser = block)]
     allow: Vec<(IpAddr, u8)>,
-}
-
-fn key(text: &str) -> Result<Key, String> {
-    let expected = || "expected ALGORITHM:NAME:SECRET, as hmac-sha256:transfer:00ff".to_owned();
-    let mut parts = text.splitn(3, ':');
-    let mut part = || parts.next().ok_or_else(expected);
-    let algorithm = Algorithm::from_text(part()?).ok_or_else(expected)?;
-    let name: NameBuf = part()?.parse().map_err(|_| expected())?;
-    let digits = part()?.as_bytes();
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    let octet = |pair: &[u8]| match *pair {
-        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-        _ => None,
-    };
-    let secret = digits.chunks(2).map(octet).collect::<Option<Vec<u8>>>().ok_or_else(expected)?;
-    Ok(Key::new(&name, algorithm, &secret))
-}
-
-fn block(text: &str) -> Result<(IpAddr, u8), String> {
-    let expected = || "expected a block as 198.51.100.0/24".to_owned();
-    let (address, bits) = text.split_once('/').ok_or_else(expected)?;
-    Ok((address.parse().map_err(|_| expected())?, bits.parse().map_err(|_| expected())?))
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -5,7 +5,13 @@
 //! dig @127.0.0.1 -p 5300 www.example.org
 //! ```
 
+#[path = "../flags/block.rs"]
+mod block;
+#[path = "../flags/certificate.rs"]
+mod certificate;
 mod https;
+#[path = "../flags/key.rs"]
+mod key;
 mod settings;
 
 use std::process::ExitCode;

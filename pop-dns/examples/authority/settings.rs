@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
-use pop_dns::tsig::{Algorithm, Key};
+use pop_dns::tsig::Key;
 use pop_dns::zone::Zone;
 use pop_dns::{Authority, NameBuf, ResponseRateLimit, TransferQuery};
 use rustls::ServerConfig;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::block::block;
+use crate::certificate::server_config;
+use crate::key::key;
 
 /// Serves zones from master files. SIGHUP loads them again, and tells the secondaries; SIGINT and SIGTERM stop.
 #[derive(Parser)]
@@ -72,28 +74,6 @@ pub(crate) struct Arguments {
     pub(crate) rate: Option<u32>,
 }
 
-fn key(text: &str) -> Result<Key, String> {
-    let expected = || "expected ALGORITHM:NAME:SECRET, as hmac-sha256:transfer:00ff".to_owned();
-    let mut parts = text.splitn(3, ':');
-    let mut part = || parts.next().ok_or_else(expected);
-    let algorithm = Algorithm::from_text(part()?).ok_or_else(expected)?;
-    let name: NameBuf = part()?.parse().map_err(|_| expected())?;
-    let digits = part()?.as_bytes();
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    let octet = |pair: &[u8]| match *pair {
-        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-        _ => None,
-    };
-    let secret = digits.chunks(2).map(octet).collect::<Option<Vec<u8>>>().ok_or_else(expected)?;
-    Ok(Key::new(&name, algorithm, &secret))
-}
-
-fn block(text: &str) -> Result<(IpAddr, u8), String> {
-    let expected = || "expected a block as 198.51.100.0/24".to_owned();
-    let (address, bits) = text.split_once('/').ok_or_else(expected)?;
-    Ok((address.parse().map_err(|_| expected())?, bits.parse().map_err(|_| expected())?))
-}
-
 /// All zones as their files are now.
 pub(crate) fn zones(arguments: &Arguments) -> Result<Vec<Arc<Zone>>, Box<dyn Error>> {
     let mut zones = Vec::new();
@@ -150,19 +130,7 @@ pub(crate) struct Tls {
 /// What certificate and key make.
 pub(crate) fn tls(arguments: &Arguments) -> Result<Option<Tls>, Box<dyn Error>> {
     let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
-    let failed = |file: &PathBuf| {
-        let file = file.display().to_string();
-        move |error: pem::Error| format!("{file}: {error}")
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(|found| found.collect::<Result<Vec<_>, _>>())
-        .map_err(failed(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let dot = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let dot = server_config(certificate, key)?;
     let with = |protocol: &[u8]| {
         let mut config = dot.clone();
         config.alpn_protocols = vec![protocol.to_vec()];

@@ -96,6 +96,20 @@ pub(crate) const REASONS: &[(&str, &str, &str, &str, &str)] = &[
         "RData",
         "the values of dohpath and tls-supported-groups are copied, not read",
     ),
+    (
+        "dnspython",
+        "they",
+        "NSEC3",
+        "RData",
+        "type bitmaps may end in zero octets; RFC 4034 §4.1.2 has them left out",
+    ),
+    (
+        "dnspython",
+        "they",
+        "ZONEMD",
+        "RData",
+        "digests of an unknown algorithm may be shorter than the twelve octets of RFC 8976 §2.2.4",
+    ),
     ("dnspython", "they", "WKS", "RData", "the ports may end in zero octets, which no text gives back"),
     (
         "dnspython",
