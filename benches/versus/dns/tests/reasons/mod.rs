@@ -85,7 +85,7 @@ pub(crate) const REASONS: &[(&str, &str, &str, &str, &str)] = &[
     (
         "dnspython",
         "they",
-        "ATMA CLA DOA EID IPN MB MD MF MG MINFO MR NIMLOC NXT RKEY SINK TALINK",
+        "ATMA CLA DOA EID IPN MB MD MF MG MINFO MR NIMLOC NXT RKEY SIG SINK TALINK",
         "",
         "the RDATA of this type are copied, not read",
     ),
