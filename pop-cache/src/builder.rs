@@ -16,6 +16,9 @@ use crate::store::{Clock, Listener, RemovalCause, Settings, Store, Weigher};
 const ENTRIES_UNKNOWN: u64 = 1024;
 /// Slots that are laid out at once, in bytes; further ones come when they are needed.
 const FIRST_BYTES_MAX: usize = 64 << 20;
+/// What an entry needs beside its slot, in bytes, at most: of the index 64 / 3 in the one that is being replaced and twice
+/// that in its successor, of the window's ring 6 and 12, and a word for its weight.
+const BESIDE_THE_SLOT: usize = 64 + 18 + 8;
 
 /// Settings of a [`Cache`].
 pub struct Builder<K, V> {
@@ -28,6 +31,7 @@ pub struct Builder<K, V> {
     time_to_idle: Option<Duration>,
     jitter: f64,
     error_lifetime: Option<Duration>,
+    counts_overhead: bool,
     clock: Option<Clock>,
 }
 
@@ -54,6 +58,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
             time_to_idle: None,
             jitter: 0.0,
             error_lifetime: None,
+            counts_overhead: false,
             clock: None,
         }
     }
@@ -77,6 +82,28 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
     #[must_use]
     pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Box::new(weigher));
+        self
+    }
+
+    /// Counts the cache's own bytes as well, so that the capacity bounds all of its memory, in bytes: each entry weighs what
+    /// the weigher says and what the cache needs for it, its place for key and value included. So a weigher should count
+    /// what key and value own on the heap; without one they own nothing.
+    ///
+    /// The cache counts 90 bytes an entry beside the place of 8 bytes, key and value: the most that is needed while the
+    /// index grows; a deadline 8 more; tags, an idle time or a refresh 8, a box of about a hundred, and 8 a tag. Not
+    /// counted is what does not grow with the entries. What many small entries needed stays with the cache when they make room
+    /// for fewer large ones.
+    ///
+    /// ```
+    /// let cache = pop_cache::Cache::builder(10 << 20).weigher(|_: &u64, value: &Vec<u8>| value.capacity() as u64);
+    /// let cache = cache.count_overhead().build();
+    /// cache.insert(1, vec![0; 1000])?;
+    /// assert_eq!(cache.weight(), 1000 + 90 + 8 + 8 + 24);
+    /// # Ok::<(), pop_cache::Refused<u64, Vec<u8>>>(())
+    /// ```
+    #[must_use]
+    pub fn count_overhead(mut self) -> Self {
+        self.counts_overhead = true;
         self
     }
 
@@ -130,7 +157,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
     /// The cache.
     #[must_use]
     pub fn build(self) -> Cache<K, V> {
-        let by_weight = if self.weigher.is_none() { self.capacity } else { ENTRIES_UNKNOWN };
+        let is_count = self.weigher.is_none() && !self.counts_overhead;
+        let by_weight = if is_count { self.capacity } else { ENTRIES_UNKNOWN };
+        let overhead = (size_of::<Slot<K, V>>() + BESIDE_THE_SLOT) as u64;
         let expected = self.expected.map_or(by_weight, |expected| expected as u64);
         let at_once = (FIRST_BYTES_MAX / size_of::<Slot<K, V>>()) as u64;
         let expected = expected.min(self.entries_max.unwrap_or(u64::MAX)).min(Room::MAX).min(at_once);
@@ -147,6 +176,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
             time_to_live: self.time_to_live,
             time_to_idle: self.time_to_idle,
             jitter: self.jitter,
+            overhead: self.counts_overhead.then_some(overhead),
             flights: Flights::new(self.error_lifetime),
         }))
     }

@@ -66,6 +66,8 @@ pub(crate) struct Shared<K, V> {
     pub(crate) time_to_idle: Option<Duration>,
     /// The part of a lifetime that is random.
     pub(crate) jitter: f64,
+    /// What the cache itself needs for an entry, if that counts.
+    pub(crate) overhead: Option<u64>,
     pub(crate) flights: Flights<K, V>,
 }
 
@@ -102,9 +104,26 @@ impl<K, V> fmt::Debug for Refused<K, V> {
     }
 }
 
+impl<K, V> Refused<K, V> {
+    /// Whether it is heavier than the capacity, so that it never fits. Else there was no room for it now: what is there
+    /// is pinned, borrowed, or reserved by other inserts.
+    #[must_use]
+    pub fn is_too_heavy(&self) -> bool {
+        self.weight > self.capacity
+    }
+}
+
 impl<K, V> fmt::Display for Refused<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an entry of weight {} does not fit into a cache of {}", self.weight, self.capacity)
+        let Self { weight, capacity, .. } = self;
+        if self.is_too_heavy() {
+            write!(f, "an entry of weight {weight} does not fit into a cache of {capacity}")
+        } else {
+            write!(
+                f,
+                "no room for an entry of weight {weight}: what fills the cache of {capacity} can't go now"
+            )
+        }
     }
 }
 
@@ -589,24 +608,31 @@ impl<K: Hash + Eq, V> Shared<K, V> {
 
     /// What an entry comes in with.
     fn terms(&self, key: &K, value: &V, options: EntryOptions, at: Option<Timestamp>) -> Terms {
-        let weigh = || self.weigher.as_ref().map_or(1, |weigher| weigher(key, value));
-        let weight = options.weight.unwrap_or_else(weigh).max(1);
+        let unweighed = if self.overhead.is_some() { 0 } else { 1 };
+        let weigh = || self.weigher.as_ref().map_or(unweighed, |weigher| weigher(key, value));
+        let weight = options.weight.unwrap_or_else(weigh);
         let lifetime = options.time_to_live.or(self.time_to_live).map(|lifetime| self.shortened(lifetime));
         let idle = options.time_to_idle.or(self.time_to_idle);
         let is_timed = lifetime.is_some() || idle.is_some() || options.refresh_after.is_some();
         if !is_timed && options.tags.is_empty() {
-            return Terms { weight, deadline: None, extra: None };
+            return Terms { weight: self.counted(weight, None, None), deadline: None, extra: None };
         }
         let now = if is_timed { self.store.now(at) } else { Timestamp::ZERO };
         let after = |time: Option<Duration>| time.map(|time| now.saturating_add(time));
         let (end, idle_end) = (after(lifetime), after(idle));
         let born = self.store.tags.epoch();
         let extra = Extra::new(options.tags.into(), born, idle, end, after(options.refresh_after));
-        Terms {
-            weight,
-            deadline: end.into_iter().chain(idle_end).min(),
-            extra: extra.is_needed().then(|| Box::new(extra)),
-        }
+        let extra = extra.is_needed().then(|| Box::new(extra));
+        let deadline = end.into_iter().chain(idle_end).min();
+        Terms { weight: self.counted(weight, deadline, extra.as_deref()), deadline, extra }
+    }
+
+    /// What an entry weighs, with what the cache needs for it if that counts.
+    fn counted(&self, weight: u64, deadline: Option<Timestamp>, extra: Option<&Extra>) -> u64 {
+        let Some(overhead) = self.overhead else { return weight.max(1) };
+        let word = size_of::<u64>() as u64;
+        let extra = extra.map_or(0, |extra| word + extra.bytes());
+        weight.saturating_add(overhead + deadline.map_or(0, |_| word) + extra)
     }
 
     fn shortened(&self, lifetime: Duration) -> Duration {

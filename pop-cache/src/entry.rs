@@ -47,6 +47,11 @@ impl Extra {
         !self.tags.is_empty() || self.idle.is_some() || self.refresh_at.is_some()
     }
 
+    /// What it takes, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (size_of::<Self>() + size_of_val(&*self.tags)) as u64
+    }
+
     /// Whether the caller is the one to fetch it anew.
     pub(crate) fn claims_refresh(&self, now: Timestamp) -> bool {
         self.refresh_at.is_some_and(|at| at <= now) && !self.refreshing.swap(true, Ordering::Relaxed)

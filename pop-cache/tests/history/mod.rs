@@ -1,6 +1,7 @@
 //! What concurrent threads did to one key, and whether it fits together.
 
 /// A small generator (splitmix64).
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
