@@ -132,7 +132,7 @@ fn a_thread_halted_at_any_access_stops_nobody() {
                 Runner::new(scheduler, config.clone()).run(move || run(capacity, keys, what, &ours));
                 assert_eq!(done.load(Ordering::SeqCst), 3 * 2, "the others came to their ends");
                 if halted.load(Ordering::SeqCst) == 0 {
-                    assert!(until > 20, "{what}: it was halted nowhere");
+                    assert!(until >= STEPS, "{what}: it was halted nowhere");
                     break;
                 }
             }
