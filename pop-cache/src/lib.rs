@@ -29,6 +29,7 @@ mod room;
 #[cfg(feature = "serde")]
 mod snapshot;
 mod stats;
+mod steps;
 mod store;
 mod stripe;
 mod sync;

@@ -337,6 +337,7 @@ impl Policy {
         let mut looks = LOOKS;
         // Each round uses up a look, or makes the window shorter than its target.
         for _ in 0..2 * LOOKS {
+            crate::steps::step();
             let residents = self.residents(queues);
             let share = u64::from(self.share.load(Ordering::Relaxed));
             let target = ((residents * share) >> 16).max(1);
@@ -415,6 +416,7 @@ impl Policy {
         let mut skips = SKIPS;
         let mut best: Option<(u8, u32)> = None;
         loop {
+            crate::steps::step();
             let handle = self.hand(local, length, portion);
             let slot = slab.slot(handle);
             let marks = slot.kind.load(Ordering::Relaxed);
@@ -484,6 +486,7 @@ impl Policy {
         if length == 0 {
             return None;
         }
+        crate::steps::step();
         let hand = self.hand.load(Ordering::Relaxed);
         let handle = if hand < length { hand } else { 0 };
         self.hand.store(handle + 1, Ordering::Relaxed);
