@@ -91,7 +91,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
     ///
     /// The cache counts 90 bytes an entry beside the place of 8 bytes, key and value: the most that is needed while the
     /// index grows; a deadline 8 more; tags, an idle time or a refresh 8, a box of about a hundred, and 8 a tag. Not
-    /// counted is what does not grow with the entries. What many small entries needed stays with the cache when they make room
+    /// counted are what does not grow with the entries, and for a moment what a thread lays out for a larger index while
+    /// another does so too and is faster. What many small entries needed stays with the cache when they make room
     /// for fewer large ones.
     ///
     /// ```
@@ -162,8 +163,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Builder<K, 
         let overhead = (size_of::<Slot<K, V>>() + BESIDE_THE_SLOT) as u64;
         let expected = self.expected.map_or(by_weight, |expected| expected as u64);
         let at_once = (FIRST_BYTES_MAX / size_of::<Slot<K, V>>()) as u64;
-        let expected = expected.min(self.entries_max.unwrap_or(u64::MAX)).min(Room::MAX).min(at_once);
-        let expected = u32::try_from(expected).unwrap_or(u32::MAX);
+        let expected = expected.min(self.entries_max.unwrap_or(u64::MAX)).min(Room::MAX);
+        // Of more than that a half, a quarter and so on, so that an index that has doubled is as large as it should be.
+        let halvings = (expected / at_once.max(1)).checked_ilog2().map_or(0, |bits| bits + 1);
+        let expected = u32::try_from(expected.div_ceil(1 << halvings)).unwrap_or(u32::MAX);
         Cache::of(Arc::new(Shared {
             store: Store::new(Settings {
                 capacity: self.capacity,

@@ -36,8 +36,8 @@ pub(crate) struct Record {
 struct Announcement {
     /// The address of an entry.
     entry: AtomicUsize,
-    /// The address of an index table. It stays announced when the reader has gone, so that the next look-up in the same
-    /// table finds it announced already.
+    /// The address of an index table. In a thread's first announcement it stays when the reader has gone, so that the next
+    /// look-up in the same table finds it announced already.
     table: AtomicUsize,
 }
 
@@ -236,6 +236,11 @@ impl Drop for Hazard {
     fn drop(&mut self) {
         // Release: the reclaimer that reads this has our reads behind it.
         self.announced.entry.store(0, Ordering::Release);
+        if self.bit != 1 {
+            // Only the first announcement is used so often that keeping its table saves anything; one that is used once in
+            // a while would keep a table from being freed for ever.
+            self.announced.table.store(0, Ordering::Release);
+        }
         if let Some(record) = self.extra {
             record.abandon();
         } else {

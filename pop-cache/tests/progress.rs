@@ -210,3 +210,29 @@ fn check(stop: Stop) {
 fn a_thread_that_stands_still_anywhere_stops_nobody() {
     STOPS.into_iter().for_each(check);
 }
+
+/// What `docs/lock-freedom.md` says of a thread that never comes back between two of its inserts: up to 15 entries that it
+/// has admitted and 16 candidates stay; all others go by and by, those at its hand of the clock included.
+#[test]
+fn a_thread_that_idles_for_ever_holds_a_portion_back() {
+    const CAPACITY: u64 = 20_000;
+    let cache: Cache<u64, u64> = Cache::builder(CAPACITY).build();
+    let (idle, done) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..2 * CAPACITY + 7).for_each(|key| cache.insert(key, key).unwrap());
+            idle.wait();
+            done.wait();
+        });
+        idle.wait();
+        for key in 1 << 32..(1 << 32) + 20 * CAPACITY {
+            cache.insert(key, key).unwrap();
+            // Asked for again, so that it is worth more than what came before.
+            (0..2).for_each(|_| assert_eq!(cache.get(&key), Some(key)));
+        }
+        let held_back = cache.iter().filter(|entry| *entry.key() < 1 << 32).count();
+        assert!(held_back <= 15 + 16, "{held_back} entries");
+        assert!(cache.len() as u64 > CAPACITY - CAPACITY / 32);
+        done.wait();
+    });
+}
