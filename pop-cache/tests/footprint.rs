@@ -97,7 +97,8 @@ fn the_inline_cache_takes_what_it_says() {
     }
 }
 
-/// Writers with values of all sizes, some with a life or tags: what the cache has in use never passes the capacity by more than what its writers hold in their hands and what does not grow.
+/// Writers with values of all sizes, some with a life or tags: what the cache has in use never passes the capacity by more
+/// than what its writers hold in their hands and what does not grow.
 fn check_bound(capacity: u64, sizes: u64, laid_out: u64, slack: usize) {
     let built = in_use();
     let cache: Cache<u64, Vec<u8>> = Cache::builder(capacity)
