@@ -21,6 +21,7 @@ mod shed;
 mod site;
 #[cfg(feature = "serde")]
 mod site_toml;
+mod sync;
 mod table;
 mod time;
 
@@ -58,6 +59,7 @@ pub use site::{AdminState, MapError, SITE_NAME_MAX, SITES_MAX, Site, SiteId, Sit
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 pub use site_toml::{MAP_TEXT_MAX, MapTextError};
 pub use table::{
-    LiveTable, PrefixSnapshot, PrefixTable, RangeError, ScopedSnapshot, VALUES_MAX, prefixes_of_range,
+    LiveTable, PrefixSnapshot, PrefixTable, RangeError, ScopedSnapshot, TableEdit, VALUES_MAX,
+    prefixes_of_range,
 };
 pub use time::Timestamp;

@@ -1,10 +1,8 @@
-//! The tables against the naive look-up: nested blocks, both families, removals, the ends of the space; many readers
-//! beside a writer.
+//! The tables against the naive look-up: nested blocks, both families, removals, the ends of the space.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use pop_route::{LiveTable, Prefix, PrefixTable, RangeError, prefixes_of_range};
+use pop_route::{Prefix, PrefixTable, RangeError, prefixes_of_range};
 use proptest::prelude::*;
 
 /// Few distinct bits, so that blocks nest and touch.
@@ -147,39 +145,4 @@ fn ranges_that_cannot_be_say_why() {
     check("10.0.0.1", "2001:db8::", RangeError::Families);
     let whole = prefixes_of_range(address("::"), address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")).unwrap();
     assert_eq!(whole.collect::<Vec<_>>(), ["::/0".parse().unwrap()]);
-}
-
-/// All prefixes change value together; a reader never sees two values in one snapshot, and never an older one.
-#[test]
-fn readers_see_whole_snapshots_while_a_writer_goes_on() {
-    let prefixes: Vec<Prefix> =
-        (0..256).map(|index| Prefix::new(Ipv4Addr::new(10, index as u8, 0, 0).into(), 16).unwrap()).collect();
-    let live = LiveTable::new(prefixes.iter().map(|&prefix| (prefix, 0_u32)).collect());
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut newest = 0;
-                    while !done.load(Ordering::Relaxed) {
-                        let snapshot = live.load();
-                        let first = *snapshot.get(prefixes[0].address()).unwrap();
-                        assert!(first >= newest, "{first} after {newest}");
-                        newest = first;
-                        for prefix in &prefixes {
-                            assert_eq!(snapshot.get(prefix.address()), Some(&first));
-                        }
-                    }
-                    newest
-                })
-            })
-            .collect();
-        for round in 1..=200 {
-            live.update(|table| table.extend(prefixes.iter().map(|&prefix| (prefix, round))));
-            live.publish();
-        }
-        done.store(true, Ordering::Relaxed);
-        assert!(readers.into_iter().all(|reader| reader.join().unwrap() <= 200));
-    });
-    assert_eq!(live.load().get(prefixes[7].address()), Some(&200));
 }

@@ -1,6 +1,7 @@
 //! Each distinct value once, with a number.
 
 use core::hash::Hash;
+use std::sync::Arc;
 
 use ahash::RandomState;
 
@@ -31,6 +32,23 @@ pub(super) struct Interner<V> {
 impl<V> Default for Interner<V> {
     fn default() -> Self {
         Self { values: Vec::new(), places: vec![0; PLACES_MIN], hasher: RandomState::new(), last: 0 }
+    }
+}
+
+impl<V> Interner<V> {
+    /// The value of a number that was given.
+    pub(super) fn value(&self, number: u32) -> &V {
+        &self.values[number as usize - 1]
+    }
+
+    /// All of them, in order of their numbers.
+    pub(super) fn values(&self) -> &[V] {
+        &self.values
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<V>() + self.places.capacity() * size_of::<u32>()
     }
 }
 
@@ -89,7 +107,7 @@ impl<V: Clone + Eq + Hash> Interner<V> {
         }
     }
 
-    pub(super) fn finish(self) -> Box<[V]> {
+    pub(super) fn finish(self) -> Arc<[V]> {
         self.values.into()
     }
 }

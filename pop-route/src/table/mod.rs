@@ -5,10 +5,12 @@
 //! same trie over merged values: it forgets which prefix matched, and knows how wide the answer holds instead.
 //! [`LiveTable`] puts a writer and any number of lock-free readers together.
 
+mod builder;
 mod intern;
 mod live;
 mod nodes;
 mod packed;
+mod patch;
 mod ranges;
 mod snapshot;
 mod trie;
@@ -18,12 +20,13 @@ use core::net::IpAddr;
 use core::ops::Bound;
 use std::collections::BTreeMap;
 
-pub use live::LiveTable;
+pub(crate) use builder::TrieBuilder;
+pub use live::{LiveTable, TableEdit};
 pub(crate) use ranges::{Cuts, blocks_of};
 pub use ranges::{RangeError, prefixes_of_range};
 pub(crate) use snapshot::into_blocks;
 pub use snapshot::{PrefixSnapshot, ScopedSnapshot, VALUES_MAX};
-pub(crate) use trie::{Leaf, Trie, TrieBuilder};
+pub(crate) use trie::{Leaf, Trie};
 pub(crate) use word::Word;
 use word::prefix;
 

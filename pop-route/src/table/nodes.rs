@@ -17,7 +17,7 @@ pub(super) const NODE_BITS: u8 = 8;
 /// Five mebibytes: a full table of origins takes less than four of them, and stays well below eight with the rest.
 const INLINE_WORDS_MAX: usize = 5 << 18;
 /// Words of a header: two half words each, of eight slots.
-const HEADER_WORDS: usize = (1 << NODE_BITS) / 16;
+pub(super) const HEADER_WORDS: usize = (1 << NODE_BITS) / 16;
 /// Words of a compact node's bitmap.
 const BITMAP_WORDS: usize = (1 << NODE_BITS) / 32;
 
@@ -75,22 +75,34 @@ impl Node {
         Self { begins, before, base }
     }
 
-    /// The header of an inline node.
-    fn header(&self) -> [u32; HEADER_WORDS] {
-        let (mut header, mut count) = ([0; HEADER_WORDS], 0);
-        for (eight, begins) in self.begins.iter().flat_map(|begins| begins.to_le_bytes()).enumerate() {
-            // At most 248 runs begin before the last eight slots.
-            header[eight / 2] |= (u32::from(begins) | count << 8) << (eight % 2 * 16);
-            count += begins.count_ones();
-        }
-        header
-    }
-
     /// The places of its entries.
     fn runs(&self) -> core::ops::Range<usize> {
         let first = self.base.wrapping_add(1) as usize;
         first..first + self.begins.iter().map(|begins| begins.count_ones() as usize).sum::<usize>()
     }
+}
+
+/// The header of an inline node.
+pub(super) fn header(begins: &Begins) -> [u32; HEADER_WORDS] {
+    let (mut header, mut count) = ([0; HEADER_WORDS], 0);
+    for (eight, begins) in begins.iter().flat_map(|begins| begins.to_le_bytes()).enumerate() {
+        // At most 248 runs begin before the last eight slots.
+        header[eight / 2] |= (u32::from(begins) | count << 8) << (eight % 2 * 16);
+        count += begins.count_ones();
+    }
+    header
+}
+
+/// Where the runs of an inline node begin, out of its header.
+pub(super) fn begins(header: &[u32; HEADER_WORDS]) -> Begins {
+    let sixteen = |word: u32| word & 0xff | word >> 8 & 0xff00;
+    core::array::from_fn(|index| sixteen(header[2 * index]) | sixteen(header[2 * index + 1]) << 16)
+}
+
+/// Which of an inline node's runs holds a slot.
+pub(super) fn run_of(node: &[u32], slot: u32) -> usize {
+    let half = node[(slot >> 4) as usize] >> ((slot & 8) << 1);
+    ((half >> 8 & 0xff) + rank(half, slot)) as usize - 1
 }
 
 /// All nodes of a trie.
@@ -127,17 +139,45 @@ impl Nodes {
             let entries = Packed::new(&entries);
             return (Self { layout: layout::COMPACT, compact: nodes, entries, ..Self::default() }, None);
         }
+        let (nodes, places) = Self::inline(&nodes, &entries, renamed);
+        (nodes, Some(places))
+    }
+
+    /// Lays nodes out inline, however large that is, and tells their places.
+    pub(super) fn inline(
+        nodes: &[Node],
+        entries: &[u32],
+        renamed: impl Fn(u32, &[u32]) -> u32,
+    ) -> (Self, Vec<u32>) {
         let (mut places, mut place) = (Vec::with_capacity(nodes.len()), 0);
-        for node in &nodes {
+        for node in nodes {
             places.push(place as u32);
             place += HEADER_WORDS + node.runs().len();
         }
         let mut inline = Vec::with_capacity(place);
-        for node in &nodes {
-            inline.extend(node.header());
+        for node in nodes {
+            inline.extend(header(&node.begins));
             inline.extend(entries[node.runs()].iter().map(|&entry| renamed(entry, &places)));
         }
-        (Self { layout: layout::INLINE, inline, ..Self::default() }, Some(places))
+        (Self::of_words(inline), places)
+    }
+
+    /// The inline layout of these words, as [`words`](Self::words) gives them.
+    pub(super) fn of_words(inline: Vec<u32>) -> Self {
+        Self { layout: layout::INLINE, inline, ..Self::default() }
+    }
+
+    /// Becomes equal to another one, with the allocations that it has.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.layout = other.layout;
+        self.inline.clone_from(&other.inline);
+        self.compact.clone_from(&other.compact);
+        self.entries.copy_from(&other.entries);
+    }
+
+    /// The words of the inline layout; empty in another.
+    pub(super) fn words(&mut self) -> &mut Vec<u32> {
+        &mut self.inline
     }
 
     /// One of [`layout`].

@@ -45,6 +45,13 @@ impl Packed {
         Self { bytes: pack(numbers, width), width, mask, dictionary: Vec::new() }
     }
 
+    /// Becomes equal to another one, with the allocations that it has.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.bytes.clone_from(&other.bytes);
+        self.dictionary.clone_from(&other.dictionary);
+        (self.width, self.mask) = (other.width, other.mask);
+    }
+
     /// One of them.
     #[inline]
     pub(super) fn get<const CODED: bool>(&self, index: u32) -> u32 {

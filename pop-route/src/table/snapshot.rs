@@ -3,12 +3,12 @@
 use core::fmt;
 use core::hash::Hash;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use super::intern::Interner;
 use super::word::Word;
 use super::{Cuts, Leaf, PrefixTable, Trie, TrieBuilder, blocks_of};
 use crate::Prefix;
+use crate::sync::Arc;
 
 /// Distinct values in a snapshot at most: eight million.
 pub const VALUES_MAX: usize = Leaf::VALUES as usize - 1;
@@ -18,14 +18,24 @@ pub const VALUES_MAX: usize = Leaf::VALUES as usize - 1;
 const LANES: usize = 16;
 
 /// Both families' tries, and the distinct values.
-struct Tries<V> {
-    v4: Trie,
-    v6: Trie,
-    values: Box<[V]>,
-    prefixes: usize,
+pub(super) struct Tries<V> {
+    pub(super) v4: Trie,
+    pub(super) v6: Trie,
+    pub(super) values: std::sync::Arc<[V]>,
+    pub(super) prefixes: usize,
+}
+
+impl<V> fmt::Debug for Tries<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug("Tries", self, f)
+    }
 }
 
 impl<V> Tries<V> {
+    pub(super) fn empty() -> Self {
+        Self { v4: Trie::default(), v6: Trie::default(), values: std::sync::Arc::new([]), prefixes: 0 }
+    }
+
     #[inline]
     fn find(&self, address: IpAddr) -> Leaf {
         match address {
@@ -87,6 +97,10 @@ fn debug<V>(name: &str, tries: &Tries<V>, f: &mut fmt::Formatter<'_>) -> fmt::Re
 }
 
 impl<V> PrefixSnapshot<V> {
+    pub(super) fn of(tries: Arc<Tries<V>>) -> Self {
+        Self { tries }
+    }
+
     /// The longest prefix around `address`, and its value. An IPv4-mapped address is IPv4.
     #[inline]
     #[must_use]
@@ -266,7 +280,7 @@ impl<V: Clone + Eq + Hash> PrefixTable<V> {
 }
 
 /// The mark of no value and no length, in both families.
-const NOTHING: u32 = Leaf { value: 0, length: 0 }.mark::<u32>();
+pub(super) const NOTHING: u32 = Leaf { value: 0, length: 0 }.mark::<u32>();
 
 fn trie<W: Word>(cuts: &Cuts<W>) -> Trie {
     TrieBuilder::build(cuts)

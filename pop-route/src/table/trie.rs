@@ -16,19 +16,18 @@
 //! words of 32 slots, each with the count of runs before it, so one word is counted, and counting the ones of 32 bits
 //! is cheap on processors for which no POPCNT was compiled in. Entries are [`Packed`]: as wide as they need to be.
 
-use super::Cuts;
-use super::nodes::{Begins, NODE_BITS, Node, Nodes, layout};
+use super::nodes::{NODE_BITS, Nodes, layout};
 use super::word::Word;
 
 /// Leading bits that index directly.
-const DIRECT_BITS: u8 = 16;
+pub(super) const DIRECT_BITS: u8 = 16;
 /// Bits that a wide node resolves, and the ranges that make one worth its 16 KiB.
-const WIDE_BITS: u8 = 12;
-const WIDE_RANGES_MIN: usize = 256;
+pub(super) const WIDE_BITS: u8 = 12;
+pub(super) const WIDE_RANGES_MIN: usize = 256;
 /// Bits that a list resolves, and the ranges it holds at most: more are quicker in a node.
-const LIST_BITS: u8 = 32;
-const LIST_RANGES_MAX: usize = 16;
-const LIST_COUNT_BITS: u32 = 4;
+pub(super) const LIST_BITS: u8 = 32;
+pub(super) const LIST_RANGES_MAX: usize = 16;
+pub(super) const LIST_COUNT_BITS: u32 = 4;
 
 /// What stands at the bottom: a value and a length.
 ///
@@ -50,7 +49,7 @@ impl Leaf {
     }
 
     #[inline]
-    const fn of<W: Word>(mark: u32) -> Self {
+    pub(super) const fn of<W: Word>(mark: u32) -> Self {
         let mark = mark >> length_shift::<W>();
         let length = mark & ((1 << W::LENGTH_BITS) - 1);
         Self { value: mark >> W::LENGTH_BITS, length: length as u8 }
@@ -59,7 +58,7 @@ impl Leaf {
 
 /// The kind of an entry that is no leaf. IPv4 is built of nodes alone.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Node = 0b001,
     Wide = 0b011,
     /// One less than its ranges stands below the list's place in the pool.
@@ -68,7 +67,7 @@ enum Kind {
 
 const KIND_BITS: u32 = 3;
 
-const fn is_v4<W: Word>() -> bool {
+pub(super) const fn is_v4<W: Word>() -> bool {
     W::BITS == 32
 }
 
@@ -78,20 +77,20 @@ const fn length_shift<W: Word>() -> u32 {
 }
 
 /// Bits below the place of an entry that is no leaf: for IPv4 all of a length, set.
-const fn tag_bits<W: Word>() -> u32 {
+pub(super) const fn tag_bits<W: Word>() -> u32 {
     if is_v4::<W>() { W::LENGTH_BITS } else { KIND_BITS }
 }
 
-const fn is_leaf<W: Word>(entry: u32) -> bool {
+pub(super) const fn is_leaf<W: Word>(entry: u32) -> bool {
     let tag = (1 << tag_bits::<W>()) - 1;
     if is_v4::<W>() { entry & tag != tag } else { entry & 1 == 0 }
 }
 
-const fn is_node<W: Word>(entry: u32) -> bool {
+pub(super) const fn is_node<W: Word>(entry: u32) -> bool {
     entry & ((1 << tag_bits::<W>()) - 1) == tagged::<W>(Kind::Node, 0)
 }
 
-const fn tagged<W: Word>(kind: Kind, place: u32) -> u32 {
+pub(super) const fn tagged<W: Word>(kind: Kind, place: u32) -> u32 {
     debug_assert!(place <= u32::MAX >> tag_bits::<W>());
     let tag = if is_v4::<W>() { (1 << tag_bits::<W>()) - 1 } else { kind as u32 };
     place << tag_bits::<W>() | tag
@@ -100,13 +99,21 @@ const fn tagged<W: Word>(kind: Kind, place: u32) -> u32 {
 /// One family's trie.
 #[derive(Debug, Default)]
 pub(crate) struct Trie {
-    direct: Vec<u32>,
-    nodes: Nodes,
-    wide: Vec<u32>,
-    pool: Vec<u32>,
+    pub(super) direct: Vec<u32>,
+    pub(super) nodes: Nodes,
+    pub(super) wide: Vec<u32>,
+    pub(super) pool: Vec<u32>,
 }
 
 impl Trie {
+    /// Becomes equal to another one, with the allocations that it has.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.direct.clone_from(&other.direct);
+        self.nodes.copy_from(&other.nodes);
+        self.wide.clone_from(&other.wide);
+        self.pool.clone_from(&other.pool);
+    }
+
     /// The leaf at an address. One step below the leading bits is nearly always enough; what is deeper is not made part
     /// of the caller, whose loads of several look-ups then overlap.
     #[inline]
@@ -227,169 +234,5 @@ impl Trie {
     pub(crate) fn memory_bytes(&self) -> usize {
         let words = self.direct.capacity() + self.wide.capacity() + self.pool.capacity();
         words * size_of::<u32>() + self.nodes.memory_bytes()
-    }
-}
-
-/// Builds a trie from flat ranges.
-#[derive(Debug, Default)]
-pub(crate) struct TrieBuilder {
-    wide: Vec<u32>,
-    pool: Vec<u32>,
-    /// Nodes that stand directly below the leading bits come behind all others in the end: entries name only those, which
-    /// are few, and small numbers make small entries.
-    upper: Vec<Node>,
-    lower: Vec<Node>,
-    entries: Vec<u32>,
-}
-
-impl TrieBuilder {
-    /// The trie of these ranges, whose marks are leaves. O(ranges).
-    pub(crate) fn build<W: Word>(cuts: &Cuts<W>) -> Trie {
-        if cuts.marks == [0] {
-            return Trie::default();
-        }
-        let mut builder = Self::default();
-        builder.entries.reserve(cuts.starts.len());
-        let mut direct = Vec::with_capacity(1 << DIRECT_BITS);
-        let ranges = Ranges { starts: &cuts.starts, marks: &cuts.marks };
-        builder.slots(ranges, W::MIN, 0, DIRECT_BITS, |_, slots, entry| {
-            direct.resize(direct.len() + slots, entry);
-        });
-        debug_assert_eq!(direct.len(), 1 << DIRECT_BITS);
-        builder.finish::<W>(direct)
-    }
-
-    fn finish<W: Word>(mut self, mut direct: Vec<u32>) -> Trie {
-        let lower = self.lower.len() as u32;
-        for entry in direct.iter_mut().filter(|entry| is_node::<W>(**entry)) {
-            *entry += lower << tag_bits::<W>();
-        }
-        let mut nodes = self.lower;
-        nodes.append(&mut self.upper);
-        let renamed = |entry: u32, places: &[u32]| match entry {
-            entry if is_node::<W>(entry) => {
-                tagged::<W>(Kind::Node, places[(entry >> tag_bits::<W>()) as usize])
-            }
-            entry => entry,
-        };
-        let (nodes, places) = Nodes::new(nodes, self.entries, renamed);
-        if let Some(places) = places {
-            direct.iter_mut().chain(&mut self.wide).for_each(|entry| *entry = renamed(*entry, &places));
-        }
-        self.wide.shrink_to_fit();
-        self.pool.shrink_to_fit();
-        Trie { direct, nodes, wide: self.wide, pool: self.pool }
-    }
-
-    /// Cuts the block of `depth` bits around `first` into `1 << bits` slots, in order, and hands each run of slots
-    /// that have one entry to `fill`.
-    fn slots<W: Word>(
-        &mut self,
-        ranges: Ranges<'_, W>,
-        first: W,
-        depth: u8,
-        bits: u8,
-        mut fill: impl FnMut(&mut Self, usize, u32),
-    ) {
-        let slots = 1_usize << bits;
-        let slot_of = |start: W| start.take(depth, bits) as usize;
-        let (mut slot, mut index) = (0, 0);
-        while slot < slots {
-            let begins = first_of_slot(first, depth, bits, slot);
-            while index + 1 < ranges.len() && ranges.starts[index + 1] <= begins {
-                index += 1;
-            }
-            let last = begins.last_of(depth + bits);
-            let inside = ranges.starts[index + 1..].iter().take_while(|&&start| start <= last).count();
-            if inside == 0 {
-                // Uniform, up to the slot in which the next range begins.
-                let next = ranges.starts.get(index + 1).map_or(slots, |&start| slot_of(start));
-                fill(self, next - slot, ranges.marks[index]);
-                slot = next;
-            } else {
-                let entry = self.entry(ranges.part(index, index + 1 + inside), begins, depth + bits);
-                fill(self, 1, entry);
-                slot += 1;
-            }
-        }
-    }
-
-    /// The entry for a block of `depth` bits that holds more than one range.
-    fn entry<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
-        debug_assert!(ranges.len() > 1 && depth < W::BITS);
-        if is_v4::<W>() {
-            return self.node(ranges, first, depth);
-        }
-        if let Some(list) = self.list(ranges, depth) {
-            return list;
-        }
-        if depth == DIRECT_BITS && ranges.len() >= WIDE_RANGES_MIN {
-            return self.wide(ranges, first, depth);
-        }
-        self.node(ranges, first, depth)
-    }
-
-    fn node<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
-        let (mut begins, mut entries, mut slot) = (Begins::default(), [0_u32; 1 << NODE_BITS], 0);
-        let mut runs = 0;
-        self.slots(ranges, first, depth, NODE_BITS, |_, slots, entry| {
-            if runs == 0 || entries[runs - 1] != entry {
-                begins[slot / 32] |= 1 << (slot % 32);
-                entries[runs] = entry;
-                runs += 1;
-            }
-            slot += slots;
-        });
-        // Children have put their entries in before.
-        let node = Node::new(begins, &entries[..runs], &mut self.entries);
-        let nodes = if depth == DIRECT_BITS { &mut self.upper } else { &mut self.lower };
-        nodes.push(node);
-        tagged::<W>(Kind::Node, nodes.len() as u32 - 1)
-    }
-
-    fn wide<W: Word>(&mut self, ranges: Ranges<'_, W>, first: W, depth: u8) -> u32 {
-        let mut array = Vec::with_capacity(1 << WIDE_BITS);
-        self.slots(ranges, first, depth, WIDE_BITS, |_, slots, entry| {
-            array.resize(array.len() + slots, entry);
-        });
-        let place = self.wide.len() >> WIDE_BITS;
-        self.wide.extend_from_slice(&array);
-        tagged::<W>(Kind::Wide, place as u32)
-    }
-
-    /// A list, if the ranges are few and the bits it looks at tell them apart.
-    fn list<W: Word>(&mut self, ranges: Ranges<'_, W>, depth: u8) -> Option<u32> {
-        let starts = &ranges.starts[1..];
-        let apart = depth + LIST_BITS >= W::BITS
-            || starts.iter().all(|start| start.to_aligned() << depth << LIST_BITS == 0);
-        let place = self.pool.len();
-        if ranges.len() > LIST_RANGES_MAX || !apart || place >> (32 - LIST_COUNT_BITS - tag_bits::<W>()) > 0 {
-            return None;
-        }
-        // The last address of each range but the last. A start is above the block's first, so its bits are not zero.
-        self.pool.extend(starts.iter().map(|start| start.take(depth, LIST_BITS) - 1));
-        self.pool.extend_from_slice(ranges.marks);
-        Some(tagged::<W>(Kind::List, (place as u32) << LIST_COUNT_BITS | starts.len() as u32))
-    }
-}
-
-fn first_of_slot<W: Word>(first: W, depth: u8, bits: u8, slot: usize) -> W {
-    W::from_aligned(first.to_aligned() | (slot as u128) << (128 - u32::from(depth) - u32::from(bits)))
-}
-
-/// Ranges of a block: the first holds the block's first address, the others begin inside.
-#[derive(Clone, Copy, Debug)]
-struct Ranges<'a, W> {
-    starts: &'a [W],
-    marks: &'a [u32],
-}
-
-impl<'a, W> Ranges<'a, W> {
-    fn len(self) -> usize {
-        self.starts.len()
-    }
-
-    fn part(self, from: usize, to: usize) -> Ranges<'a, W> {
-        Ranges { starts: &self.starts[from..to], marks: &self.marks[from..to] }
     }
 }

@@ -1,5 +1,7 @@
 //! A whole decision with 104 sites over the full table: warm, cold, split by capacity, and explained; what allocates; how
 //! soon a change is seen; updates of a live table beside a reader; Maglev and rendezvous.
+//!
+//! `decision [decisions] [values] [live] [nodes]`: all of it, or a part.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,12 +21,24 @@ static COUNTING: Counting = Counting;
 const ROUNDS: usize = 7;
 
 fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let (v4, _) = full_table();
     let mut numbers = Numbers(11);
-    decisions(&v4, &mut numbers);
-    few_values(&v4, &mut numbers);
-    updates(&v4, &mut numbers);
-    nodes();
+    if wanted("decisions") {
+        decisions(&v4, &mut numbers);
+    }
+    if wanted("values") {
+        few_values(&v4, &mut numbers);
+    }
+    if wanted("live") {
+        for millis in [10, 30, 90] {
+            updates(&v4, &mut numbers, Duration::from_millis(millis));
+        }
+    }
+    if wanted("nodes") {
+        nodes();
+    }
 }
 
 fn rows(name: &str) -> Vec<Vec<String>> {
@@ -184,84 +198,107 @@ fn few_values(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
     }
 }
 
-fn updates(table: &[(u32, u8, u32)], numbers: &mut Numbers) {
+/// Networks of the full table come, go and change their value in random order, for a while each time before they are
+/// published; another thread looks addresses up. Rounds with and without a writer take turns.
+fn updates(table: &[(u32, u8, u32)], numbers: &mut Numbers, changing: Duration) {
     let prefix = |&(first, length, _): &(u32, u8, u32)| {
         Prefix::new(Ipv4Addr::from_bits(first).into(), length).unwrap()
     };
     let live = LiveTable::new(table.iter().map(|row| (prefix(row), row.2)).collect());
     let mut order: Vec<usize> = (0..table.len()).collect();
     numbers.shuffle(&mut order);
+    let rows: Vec<Prefix> = order.iter().map(|&index| prefix(&table[index])).collect();
     let probes: Vec<Ipv4Addr> =
         order.iter().take(1 << 16).map(|&index| Ipv4Addr::from_bits(table[index].0)).collect();
     let read = |done: &AtomicBool| {
-        let mut times = Vec::with_capacity(1 << 20);
+        let mut times = Vec::with_capacity(1 << 22);
         while !done.load(Ordering::Relaxed) {
-            let snapshot = live.load();
             for chunk in probes.chunks(16) {
                 let started = Instant::now();
-                for &address in chunk {
-                    black_box(snapshot.longest_v4(address));
-                }
+                live.read(|snapshot| {
+                    for &address in chunk {
+                        black_box(snapshot.longest_v4(address));
+                    }
+                });
                 if times.len() < times.capacity() {
                     times.push(started.elapsed().as_nanos() as u32);
                 }
             }
         }
         times.sort_unstable();
-        (times[times.len() / 2], times[times.len() * 999 / 1000])
+        [times[times.len() / 2], times[times.len() * 99 / 100], times[times.len() * 999 / 1000]]
     };
-    let done = AtomicBool::new(false);
-    let idle = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&done));
-        std::thread::sleep(Duration::from_secs(2));
-        done.store(true, Ordering::Relaxed);
-        reader.join().expect("a reader")
-    });
-    done.store(false, Ordering::Relaxed);
-    let (busy, rate, slowest) = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&done));
-        let (started, mut count, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
-        let mut next = order.iter().cycle();
-        // Changes are to be seen within a tenth of a second: what publishing took lately, and a tenth of that on top, is
-        // left to it.
-        let mut publishing = [Duration::from_millis(60); 4];
-        for turn in 0.. {
-            if started.elapsed() >= Duration::from_secs(3) {
-                break;
-            }
-            let latest = publishing.into_iter().max().unwrap_or_default();
-            let changing = Duration::from_millis(97).saturating_sub(latest * 11 / 10);
+    let mut next = rows.iter().cycle();
+    let mut write = |count: &mut usize| {
+        let (started, mut longest, mut publishing) = (Instant::now(), Duration::ZERO, Vec::new());
+        while started.elapsed() < Duration::from_secs(1) {
             let cycle = Instant::now();
-            live.update(|routes| {
-                while cycle.elapsed() < changing {
-                    for _ in 0..1000 {
-                        let row = &table[*next.next().expect("it cycles")];
-                        match count % 3 {
-                            0 => drop(routes.remove(prefix(row))),
-                            _ => drop(routes.insert(prefix(row), (count % 5000) as u32)),
+            while cycle.elapsed() < changing {
+                live.update(|routes| {
+                    for _ in 0..100 {
+                        let prefix = *next.next().expect("it cycles");
+                        match *count % 3 {
+                            0 => _ = routes.remove(prefix),
+                            _ => _ = routes.insert(prefix, (*count % 5000) as u32),
                         }
-                        count += 1;
+                        *count += 1;
                     }
-                }
-            });
+                });
+            }
             let changed = cycle.elapsed();
             live.publish();
-            publishing[turn % 4] = cycle.elapsed() - changed;
-            slowest = slowest.max(cycle.elapsed());
+            publishing.push((cycle.elapsed() - changed).as_secs_f64() * 1e3);
+            longest = longest.max(cycle.elapsed());
         }
-        let rate = count as f64 / started.elapsed().as_secs_f64();
-        done.store(true, Ordering::Relaxed);
-        (reader.join().expect("a reader"), rate, slowest)
-    });
+        (started.elapsed().as_secs_f64(), longest.as_secs_f64() * 1e3, median(publishing))
+    };
+    let (mut idle, mut busy, mut rates, mut longest, mut publishing) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let done = AtomicBool::new(false);
+        idle.push(std::thread::scope(|scope| {
+            let reader = scope.spawn(|| read(&done));
+            std::thread::sleep(Duration::from_millis(700));
+            done.store(true, Ordering::Relaxed);
+            reader.join().expect("a reader")
+        }));
+        let done = AtomicBool::new(false);
+        busy.push(std::thread::scope(|scope| {
+            let reader = scope.spawn(|| read(&done));
+            let mut count = 0;
+            let (seconds, slowest, publish) = write(&mut count);
+            done.store(true, Ordering::Relaxed);
+            rates.push(count as f64 / seconds / 1e6);
+            longest.push(slowest);
+            publishing.push(publish);
+            reader.join().expect("a reader")
+        }));
+    }
+    let slowest = longest.iter().copied().fold(0.0, f64::max);
     println!(
-        "\nlive table: {:.2} M updates/s, each seen within {:.0} ms",
-        rate / 1e6,
-        slowest.as_secs_f64() * 1e3
+        "\nlive table, published after {changing:?}: {:.2} M updates/s; seen within {:.1} ms (median round), {slowest:.1} at most; publishing {:.2} ms",
+        median(rates),
+        median(longest),
+        median(publishing),
     );
     println!(
-        "  16 look-ups: idle p50 {} p99.9 {} ns; under updates p50 {} p99.9 {} ns",
-        idle.0, idle.1, busy.0, busy.1
+        "  snapshot {:.2} MiB, writer {:.2} MiB",
+        live.load().memory_bytes() as f64 / (1 << 20) as f64,
+        live.memory_bytes() as f64 / (1 << 20) as f64
     );
+    for (percentile, name) in ["p50", "p99", "p99.9"].iter().enumerate() {
+        let of = |times: &[[u32; 3]]| times.iter().map(|times| f64::from(times[percentile])).collect();
+        let ratios = idle
+            .iter()
+            .zip(&busy)
+            .map(|(idle, busy)| f64::from(busy[percentile]) / f64::from(idle[percentile]));
+        println!(
+            "  16 look-ups, {name:<6} idle {:>6.0} ns, under updates {:>6.0} ns, {:.2} times",
+            median(of(&idle)),
+            median(of(&busy)),
+            median(ratios.collect())
+        );
+    }
 }
 
 fn nodes() {
