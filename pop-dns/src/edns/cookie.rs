@@ -72,6 +72,15 @@ impl CookieSecret {
         Self { current: halves(secret), previous: None }
     }
 
+    /// A secret from the operating system's randomness, for a server that shares its address with no other.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let state = RandomState::new();
+        Self { current: [state.hash_one(0_u8), state.hash_one(1_u8)], previous: None }
+    }
+
     /// A secret that takes the place of another: cookies are made with this one, and those made with the other are taken
     /// until they are too old (RFC 9018 §5). An anycast address rolls over in two steps: first every server learns the new
     /// secret as `previous` of the old one, then each makes it the current.
