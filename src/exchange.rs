@@ -164,6 +164,8 @@ pub(crate) struct Connection {
     pub(crate) pop: Arc<str>,
     pub(crate) peer: SocketAddr,
     pub(crate) is_tls: bool,
+    /// Whether a listener of the PoP took it: else nobody knows what the client speaks.
+    pub(crate) is_ours: bool,
     /// The name the client asked for in its TLS hello, in lower case.
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) observer: Arc<dyn Observer>,
@@ -183,6 +185,12 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Whether a target names the scheme that was spoken, or none.
+    pub(crate) fn has_scheme_of(&self, target: &http::Uri) -> bool {
+        let spoken = if self.is_tls { &http::uri::Scheme::HTTPS } else { &http::uri::Scheme::HTTP };
+        !self.is_ours || target.scheme().is_none_or(|named| named == spoken)
+    }
+
     /// Reads the clock, and leaves the reading as the connection's stamp.
     pub(crate) fn read_clock(&self) -> Moment {
         let now = Moment::now();

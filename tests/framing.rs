@@ -94,6 +94,38 @@ async fn one_host_or_none() {
     assert!(hit.is_hit(), "one authority, one key: {}", hit.head);
 }
 
+/// What came in clear was not asked of `https`: its answer, a redirect perhaps, must not lie under that key.
+#[tokio::test]
+async fn a_target_has_the_scheme_that_is_spoken() {
+    let origin = fresh().await;
+    let pop = start(cdn(&origin)).await;
+    for scheme in ["https", "ftp"] {
+        let answer = ask(pop.http(), format!("GET {scheme}://a/x HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(answer.expect("an answer").status, 421, "{scheme}");
+    }
+    assert!(origin.asked().is_empty());
+    // A trusted proxy may have spoken TLS with the client; the key still says what was spoken here.
+    let told = |_, _: &http::HeaderMap| std::net::IpAddr::from([192, 0, 2, 1]);
+    let behind = start(cdn(&origin).identify(told)).await;
+    for target in ["https://a/x", "http://a/x", "/x"] {
+        let answer = ask(behind.http(), format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(answer.expect("an answer").status, 200, "{target}");
+    }
+    assert_eq!(origin.asked().len(), 1, "one key for all");
+}
+
+/// Neither a purge nor an echo gets to an origin that trusts the PoP's address.
+#[tokio::test]
+async fn purges_and_echoes_stay_outside() {
+    let origin = fresh().await;
+    let pop = start(cdn(&origin)).await;
+    for (method, status) in [("PURGE", 403), ("TRACE", 405)] {
+        let request = format!("{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask(pop.http(), request).await.expect("an answer").status, status, "{method}");
+    }
+    assert!(origin.asked().is_empty());
+}
+
 #[tokio::test]
 async fn an_address_in_host_leads_nowhere() {
     let origin = fresh().await;

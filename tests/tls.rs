@@ -96,6 +96,104 @@ async fn http2_is_spoken_where_the_client_offers_it() {
     connection.abort();
 }
 
+/// One request over HTTP/2 to the PoP.
+async fn get_http2(
+    pop: &Running,
+    trusted: &CertificateDer<'static>,
+    request: http::request::Builder,
+) -> StatusCode {
+    let stream = shake(pop.addresses.https[0], "one.example", client(trusted, &[b"h2"])).await.expect("TLS");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = request.body(Empty::<Bytes>::new()).expect("a request");
+    let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("in time");
+    connection.abort();
+    answer.expect("an answer").status()
+}
+
+#[tokio::test]
+async fn cookies_that_http2_splits_are_one_field() {
+    let (origin, pop, trusted) = secured().await;
+    let request = Request::get("https://one.example/").header("cookie", "a=1").header("cookie", "b=2; c=3");
+    assert_eq!(get_http2(&pop, &trusted, request.header("cookie", "d=4")).await, StatusCode::OK);
+    let asked = origin.asked();
+    let lines = asked[0].head.lines().filter(|line| line.to_ascii_lowercase().starts_with("cookie:"));
+    let lines: Vec<_> = lines.map(str::to_ascii_lowercase).collect();
+    assert_eq!(lines, ["cookie: a=1; b=2; c=3; d=4"]);
+}
+
+#[tokio::test]
+async fn a_target_in_clear_does_not_come_over_tls() {
+    let (origin, pop, trusted) = secured().await;
+    let status = get_http2(&pop, &trusted, Request::get("http://one.example/")).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert!(origin.asked().is_empty());
+}
+
+/// An origin over TLS that speaks HTTP/2 to whoever can, and tells the protocol, the target and the `Host` that it saw.
+async fn secure_origin() -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("names");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a pair");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind(loopback()).await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let told = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+                let host = request.headers().get("host").map(|host| host.to_str().expect("text").to_owned());
+                let told = format!("{:?} {} {host:?}", request.version(), request.uri());
+                Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
+                    Bytes::from(told),
+                )))
+            });
+            let io = TokioIo::new(stream);
+            if is_http2 {
+                let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(serving.serve_connection(io, told));
+            } else {
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, told));
+            }
+        }
+    });
+    (address, made.cert.pem())
+}
+
+/// An origin that reads `:authority` and one that reads `Host` see the same site (RFC 9113 §8.3.1).
+#[tokio::test]
+async fn an_origin_over_tls_is_asked_for_one_host() {
+    let (address, authority) = secure_origin().await;
+    let file = std::env::temp_dir().join(format!("pop-edge-test-{}.pem", std::process::id()));
+    std::fs::write(&file, authority).expect("a file");
+    let backend = format!("localhost:{}", address.port());
+    let told = async |field: pop_edge::config::HostField| {
+        let origin = pop_edge::Origin::https(&backend).ca_file(&file).host_field(field);
+        let pop = start(Pop::cdn("test").http(loopback()).host("*", origin)).await;
+        support::ask(pop.http(), "GET /x HTTP/1.1\r\nHost: one.example\r\n\r\n")
+            .await
+            .expect("an answer")
+            .text()
+    };
+    assert_eq!(told(pop_edge::config::HostField::Keep).await, "HTTP/1.1 /x Some(\"one.example\")");
+    let name = pop_edge::config::HostField::Name("two.example".to_owned());
+    assert_eq!(told(name).await, "HTTP/1.1 /x Some(\"two.example\")");
+    let own = told(pop_edge::config::HostField::Backend).await;
+    assert_eq!(own, format!("HTTP/2.0 https://{backend}/x Some({backend:?})"));
+    std::fs::remove_file(file).expect("it is there");
+}
+
 #[tokio::test]
 async fn a_connection_serves_the_name_it_was_made_for() {
     let (origin, pop, trusted) = secured().await;

@@ -32,7 +32,7 @@ pub enum Framing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Methods {
-    /// Every token but CONNECT.
+    /// Every token but CONNECT and TRACE.
     Any,
     /// These; another is answered 405.
     Listed(Vec<Method>),

@@ -107,8 +107,8 @@ impl Settings {
     }
 }
 
-/// Addresses that no origin has: link-local ones, among them the metadata services of clouds (169.254.169.254,
-/// fd00:ec2::254), multicast and the unspecified; with `public_only` everything that is not globally reachable.
+/// Addresses that no origin has: link-local ones, among them most metadata services of clouds (169.254.169.254), the
+/// others of these services, multicast and the unspecified; with `public_only` everything that is not globally reachable.
 pub(super) fn is_refused(address: IpAddr, public_only: bool) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
@@ -118,30 +118,42 @@ pub(super) fn is_refused(address: IpAddr, public_only: bool) -> bool {
     }
 }
 
+/// Metadata services of clouds, and their agents on the host, outside the link-local blocks: Alibaba, Oracle, Azure.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+/// The same: AWS, Google.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+
 fn never_v4(address: Ipv4Addr) -> bool {
-    // 100.100.100.200 and 192.0.0.192 are metadata services too.
-    let metadata = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
     address.is_link_local()
         || address.is_unspecified()
         || address.is_multicast()
         || address.is_broadcast()
-        || metadata.contains(&address)
+        || METADATA_V4.contains(&address)
 }
 
 fn never_v6(address: Ipv6Addr) -> bool {
-    let metadata = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    // An IPv4 address inside (NAT64, 6to4) is judged as what it is.
-    let inner = match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-        }
-        _ => None,
-    };
     address.is_unicast_link_local()
         || address.is_unspecified()
         || address.is_multicast()
-        || address == metadata
-        || inner.is_some_and(never_v4)
+        || METADATA_V6.contains(&address)
+        || embedded(address).is_some_and(never_v4)
+}
+
+/// The IPv4 address that packets to this one reach in the end, which is judged as what it is: NAT64 (RFC 6052, and its local
+/// prefix, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380, where it is inverted), and the old form `::a.b.c.d` (RFC 4291
+/// §2.5.5.1).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..]
+        | [0, 0, 0, 0, 0, 0, high, low] => Some(join(high, low)),
+        [0x2001, 0, _, _, _, _, high, low] => Some(join(!high, !low)),
+        _ => None,
+    }
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
@@ -157,15 +169,13 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(inner) = embedded(address) {
+        return is_public_v4(inner);
+    }
+    // Global unicast is 2000::/3 (RFC 4291 §2.4), without documentation (RFC 3849, RFC 9637).
     let [first, second, ..] = address.segments();
-    let inner = match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-        }
-        _ => true,
-    };
-    // Global unicast is 2000::/3 (RFC 4291 §2.4), and NAT64's prefix; 2001:db8::/32 is documentation.
-    inner && ((first & 0xe000 == 0x2000 && !(first == 0x2001 && second == 0xdb8)) || first == 0x64)
+    let is_documentation = (first == 0x2001 && second == 0xdb8) || (first == 0x3fff && second & 0xf000 == 0);
+    first & 0xe000 == 0x2000 && !is_documentation
 }
 
 /// A connection to a backend.
@@ -265,6 +275,15 @@ mod tests {
         check("::", true, true);
         check("224.0.0.1", true, true);
         check("100.100.100.200", true, true);
+        check("168.63.129.16", true, true);
+        check("fd20:ce::254", true, true);
+        check("64:ff9b:1::a9fe:a9fe", true, true);
+        check("2001:0:1::5601:5601", true, true);
+        check("::169.254.169.254", true, true);
+        check("64:ff9b::a00:1", false, true);
+        check("64:ff9b:1::a00:1", false, true);
+        check("64:1::1", false, true);
+        check("3fff::1", false, true);
         check("127.0.0.1", false, true);
         check("::1", false, true);
         check("10.1.2.3", false, true);

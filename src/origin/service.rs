@@ -62,7 +62,7 @@ impl OriginService {
             origin.connect_timeout,
             origin.public_only,
             #[cfg(feature = "tls")]
-            tls,
+            tls.map(|tls| offering(tls, &origin.host_field)),
         );
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -91,6 +91,18 @@ impl Service<Request<RequestBody>> for OriginService {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { shared.send(request).await })
     }
+}
+
+/// HTTP/2 is offered only where the backend is asked by its own name. There `:authority` is what the connection pool knows
+/// a backend by, and a `Host` that differs from it is read in two ways (RFC 9113 §8.3.1).
+#[cfg(feature = "tls")]
+fn offering(tls: Arc<rustls::ClientConfig>, host_field: &HostField) -> Arc<rustls::ClientConfig> {
+    if matches!(host_field, HostField::Backend) {
+        return tls;
+    }
+    let mut tls = rustls::ClientConfig::clone(&tls);
+    tls.alpn_protocols.retain(|protocol| protocol != b"h2");
+    Arc::new(tls)
 }
 
 /// A request that can be sent more than once.

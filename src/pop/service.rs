@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tower_service::Service;
 
@@ -45,6 +45,7 @@ impl PopService {
             pop: Arc::clone(&inner.name),
             peer: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
             is_tls: false,
+            is_ours: false,
             server_name: None,
             observer: inner.observer(),
             seat: Arc::default(),
@@ -149,11 +150,15 @@ impl Inner {
         B: http_body::Body,
     {
         let mut tail = Tail::begin(Arc::clone(connection));
+        if request.version() >= Version::HTTP_2 {
+            join_cookies(request.headers_mut());
+        }
         let plane = self.plane.load();
         let client = match &self.identify {
             Some(identify) => identify(peer, request.headers()),
             None => peer.to_canonical(),
         };
+        let is_gateway = client != peer.to_canonical();
         let site =
             match self.judge(&plane, identity::Head::of(&request), client, connection, visit, &mut tail) {
                 Ok(site) => site,
@@ -168,6 +173,8 @@ impl Inner {
         if connection.is_tls && request.uri().scheme().is_none() {
             // The cache keys by the scheme, and only here is it known.
             absolute(&mut request, visit);
+        } else if is_gateway && !connection.has_scheme_of(request.uri()) {
+            with_scheme(&mut request, connection);
         }
         if matches!(*request.method(), Method::GET | Method::HEAD) && !request.body().is_end_stream() {
             let request = without_content(request);
@@ -198,6 +205,11 @@ impl Inner {
         let shown = host.as_deref().unwrap_or_default();
         tail.line = monitor::line(client, method, shown, uri.path(), version);
         let host = host?;
+        // A request for `https` that came in clear, or the other way round, would be stored under a key that it is not the
+        // answer to (RFC 9110 §7.4). A proxy that is trusted to tell the client may have had another connection to it.
+        if client == connection.peer.ip().to_canonical() && !connection.has_scheme_of(uri) {
+            return Err(Denial::new(StatusCode::MISDIRECTED_REQUEST, "other-scheme"));
+        }
         if connection.ambiguous.load(Ordering::Relaxed)
             && self.settings.framing == Framing::Refuse
             && headers.contains_key(TRANSFER_ENCODING)
@@ -283,6 +295,30 @@ fn absolute<B>(request: &mut Request<B>, visit: &Visit) {
         && let Ok(uri) = Uri::from_parts(target)
     {
         *request.uri_mut() = uri;
+    }
+}
+
+/// Writes the connection's scheme into the target of a request whose client spoke another one to a trusted proxy.
+fn with_scheme<B>(request: &mut Request<B>, connection: &Connection) {
+    let mut target = request.uri().clone().into_parts();
+    target.scheme = Some(if connection.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+    if let Ok(uri) = Uri::from_parts(target) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// One `Cookie` field of the several that HTTP/2 lets a client send (RFC 9113 §8.2.3): gates, cache and origins read one.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut all = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        all.extend_from_slice(b"; ");
+        all.extend_from_slice(line.as_bytes());
+    }
+    // Two values and a separator are a value.
+    if let Ok(joined) = HeaderValue::from_bytes(&all) {
+        headers.insert(COOKIE, joined);
     }
 }
 

@@ -177,6 +177,7 @@ fn connection<H>(
         pop: Arc::clone(&shared.pop),
         peer,
         is_tls,
+        is_ours: true,
         server_name,
         observer: Arc::clone(&shared.observer),
         seat,

@@ -79,7 +79,8 @@ fn has_byte(text: &[u8], byte: u8) -> bool {
 
 fn judge_method(method: &Method, settings: &Settings) -> Result<(), Denial> {
     let passes = match &settings.methods {
-        Methods::Any => method != Method::CONNECT,
+        // Tunnels are not served, and an echo would show the fields that are added on the way (RFC 9110 §9.3.8).
+        Methods::Any => !matches!(*method, Method::CONNECT | Method::TRACE),
         Methods::Listed(methods) => methods.contains(method),
     };
     if passes { Ok(()) } else { Err(Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method").closing()) }
@@ -241,6 +242,7 @@ mod tests {
     fn methods() {
         let (cdn, security) = (Settings::preset(Preset::Cdn), Settings::preset(Preset::Security));
         check_with(&cdn, "CONNECT", "a:443", &[("host", "a")], Err("method"));
+        check_with(&cdn, "TRACE", "/", &[("host", "a")], Err("method"));
         check_with(&cdn, "get", "/", &[("host", "a")], Ok("a"));
         check_with(&security, "get", "/", &[("host", "a")], Err("method"));
         check_with(&security, "PURGE", "/", &[("host", "a")], Err("method"));
