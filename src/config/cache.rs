@@ -136,7 +136,9 @@ impl CachePolicy {
     }
 
     pub(crate) fn apply(&self, builder: HttpCacheBuilder) -> HttpCacheBuilder {
-        self.configure.iter().fold(builder.rules(self.rules.clone()), |builder, step| step(builder))
+        // Nobody may, until a step says who: an origin that trusts the PoP's address would be purged by anybody.
+        let builder = builder.rules(self.rules.clone()).purge_method(|_| false);
+        self.configure.iter().fold(builder, |builder, step| step(builder))
     }
 
     /// Whether two policies are the same as far as can be told: a reload then keeps what is stored.

@@ -171,7 +171,7 @@ fn cache(section: &CacheSection, directory: &Path) -> Result<Option<CachePolicy>
         let prefixes = section.bypass.clone();
         policy = policy.with(move |builder| {
             let prefixes = prefixes.clone();
-            builder.bypass(move |head| prefixes.iter().any(|prefix| head.uri.path().starts_with(prefix)))
+            builder.bypass(move |head| bypasses(&prefixes, head.uri.path()))
         });
     }
     if section.query {
@@ -225,6 +225,13 @@ fn on_disk(policy: CachePolicy, section: &CacheSection, _: &Path) -> Result<Cach
     } else {
         Ok(policy)
     }
+}
+
+/// Whether a path begins so, as it is written or as an origin reads it: else `/%61ccount` would be stored where `/account`
+/// never is.
+fn bypasses(prefixes: &[String], path: &str) -> bool {
+    let (read, _) = crate::rules::as_read(path);
+    prefixes.iter().any(|prefix| path.starts_with(prefix) || read.starts_with(prefix.as_bytes()))
 }
 
 /// `utm_*` stands for every name that begins so.
@@ -392,6 +399,18 @@ mod tests {
         check("[cache]\ncompress = [\"rar\"]\n", "compress: expected br, zstd or gzip, found \"rar\"");
         check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
     }
+
+    #[test]
+    fn a_bypass_cannot_be_written_around() {
+        let prefixes = ["/account/".to_owned()];
+        for path in
+            ["/account/me", "/%61ccount/me", "//account//me", "/x/../account/me", "/x/%2e%2e/account/me"]
+        {
+            assert!(bypasses(&prefixes, path), "{path}");
+        }
+        assert!(!bypasses(&prefixes, "/accounts") && !bypasses(&prefixes, "/a/account/me"));
+    }
+
     #[test]
     fn only_the_field_that_the_proxies_write_is_believed() {
         let told = |extra: &str| {

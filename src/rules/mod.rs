@@ -4,14 +4,17 @@
 //! order; the first that denies, limits or passes ends the matter, one that only counts lets the search go on. A rule
 //! remembers nothing about clients but what its own limit holds in fixed memory: whoever needs memory is `guard`.
 //!
-//! Paths and queries are matched as the origin would understand them: percent-decoded once, dot segments removed. So
-//! `/%2e%2e/admin` and `/x/../admin` are both `/admin` here. What needs a second decoding to mean something is
-//! what [`Condition::double_encoded`] looks for. Matching is linear in the request and never backtracks.
+//! Paths and queries are matched as most origins understand them: percent-decoded once, dot segments removed, runs of
+//! slashes taken for one. So `/%2e%2e/admin`, `/x/../admin` and `//admin` are all `/admin` here. Letters keep their case
+//! (see [`Pattern::ignore_case`]), and backslashes and `;parameters` stay as they are. What needs a second decoding to
+//! mean something is what [`Condition::double_encoded`] looks for. Matching is linear in the request and never backtracks.
 
 mod action;
 mod condition;
 mod pattern;
 mod view;
+
+pub(crate) use view::as_read;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -10,7 +10,7 @@ use crate::RequestHead;
 pub(super) struct View<'a> {
     pub(super) head: &'a RequestHead<'a>,
     pub(super) client: IpAddr,
-    /// Percent-decoded once, dot segments removed.
+    /// Percent-decoded once, dot segments and empty ones removed.
     pub(super) path: Cow<'a, [u8]>,
     /// Percent-decoded once, `+` as a space.
     pub(super) query: Cow<'a, [u8]>,
@@ -20,8 +20,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(head: &'a RequestHead<'a>) -> Self {
-        let decoded = percent_decoded(head.uri.path().as_bytes());
-        let (path, escapes_root) = without_dot_segments(decoded);
+        let (path, escapes_root) = as_read(head.uri.path());
         let query = head.uri.query().unwrap_or_default().as_bytes();
         // In a form a plus is a space, an encoded plus is a plus; to a rule both are better off as a space.
         let query = match percent_decoded(query) {
@@ -40,6 +39,11 @@ impl<'a> View<'a> {
     pub(super) fn has_control_characters(&self) -> bool {
         self.path.iter().chain(&*self.query).any(u8::is_ascii_control)
     }
+}
+
+/// A path as most origins read it, and whether it tried to climb above the root.
+pub(crate) fn as_read(path: &str) -> (Cow<'_, [u8]>, bool) {
+    resolved(percent_decoded(path.as_bytes()))
 }
 
 fn escape(text: &[u8], at: usize) -> Option<u8> {
@@ -68,9 +72,10 @@ fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// RFC 3986 §5.2.4, and whether a `..` had nothing left to remove.
-fn without_dot_segments(path: Cow<'_, [u8]>) -> (Cow<'_, [u8]>, bool) {
-    if !path.windows(2).any(|pair| pair == b"/.") {
+/// Without dot segments (RFC 3986 §5.2.4), and whether a `..` had nothing left to remove. Runs of slashes are one, as many
+/// servers read them: else `//admin` would pass a rule about `/admin`.
+fn resolved(path: Cow<'_, [u8]>) -> (Cow<'_, [u8]>, bool) {
+    if !path.windows(2).any(|pair| matches!(pair, b"/." | b"//")) {
         return (path, false);
     }
     let mut kept: Vec<&[u8]> = Vec::new();
@@ -78,9 +83,9 @@ fn without_dot_segments(path: Cow<'_, [u8]>) -> (Cow<'_, [u8]>, bool) {
     let segments = path.strip_prefix(b"/").unwrap_or(&path);
     let mut directory = false;
     for segment in segments.split(|&octet| octet == b'/') {
-        directory = matches!(segment, b"." | b"..");
+        directory = matches!(segment, b"" | b"." | b"..");
         match segment {
-            b"." => {}
+            b"" | b"." => {}
             b".." => escapes |= kept.pop().is_none(),
             other => kept.push(other),
         }
@@ -136,7 +141,10 @@ pub(super) mod tests {
         check("/a/b/..", "/a/", "", false);
         check("/..", "/", "", true);
         check("/a%2fb", "/a/b", "", false);
-        check("/a//b/.", "/a//b/", "", false);
+        check("/a//b/.", "/a/b/", "", false);
+        check("//admin", "/admin", "", false);
+        check("/%2f/admin//", "/admin/", "", false);
+        check("/a//../..", "/", "", true);
         check("/100%", "/100%", "", false);
         check("/%zz%4", "/%zz%4", "", false);
     }
@@ -157,9 +165,9 @@ pub(super) mod tests {
                     headers: &HeaderMap::new(), version: Version::HTTP_11, is_tls: false,
                 };
                 let view = View::new(&head);
-                // What is left has no dot segment, so looking again changes nothing.
+                // What is left has nothing to resolve, so looking again changes nothing.
                 prop_assert!(view.path.starts_with(b"/"));
-                let again = without_dot_segments(Cow::Borrowed(&view.path));
+                let again = resolved(Cow::Borrowed(&view.path));
                 prop_assert_eq!((&*again.0, again.1), (&*view.path, false));
             }
         });
