@@ -14,6 +14,9 @@ const _: () = assert!(NUMBER.count_ones() == NUMBER.trailing_ones());
 /// Places at the beginning; a power of two.
 const PLACES_MIN: usize = 1 << 10;
 
+/// Values that are numbered side by side: where most are new, each of their places is a cache miss, and these overlap.
+pub(super) const LANES: usize = 16;
+
 /// Gives each distinct value a number, from one on.
 ///
 /// An open table of places that grows with what is in it: a few thousand values among a million prefixes are found in
@@ -61,28 +64,54 @@ impl<V: Clone + Eq + Hash> Interner<V> {
         if self.get(self.last) == Some(value) {
             return self.last;
         }
-        let (mut place, tag) = self.place(value);
-        self.last = loop {
+        self.last = self.number_of(value, self.hasher.hash_one(value));
+        self.last
+    }
+
+    /// [`number`](Self::number) for each of at most [`LANES`] values, in order.
+    pub(super) fn numbers(&mut self, values: &[&V], numbers: &mut [u32; LANES]) {
+        let (mut hashes, mut entries) = ([0; LANES], [0; LANES]);
+        for (lane, value) in values.iter().enumerate() {
+            hashes[lane] = match lane.checked_sub(1) {
+                Some(before) if values[before] == *value => hashes[before],
+                _ => self.hasher.hash_one(value),
+            };
+            entries[lane] = self.places[self.place(hashes[lane])];
+        }
+        for (lane, value) in values.iter().enumerate() {
+            let entry = entries[lane];
+            // What was read is right, or a value before this one has taken the place, or moved everything.
+            numbers[lane] = match lane.checked_sub(1) {
+                Some(before) if hashes[before] == hashes[lane] && values[before] == *value => numbers[before],
+                _ if entry & !NUMBER == tag(hashes[lane]) && self.get(entry & NUMBER) == Some(value) => {
+                    entry & NUMBER
+                }
+                _ => self.number_of(value, hashes[lane]),
+            };
+        }
+    }
+
+    fn number_of(&mut self, value: &V, hash: u64) -> u32 {
+        let (mut place, tag) = (self.place(hash), tag(hash));
+        loop {
             let entry = self.places[place];
             if entry == 0 {
-                break self.add(value.clone(), place, tag);
+                return self.add(value.clone(), place, tag);
             }
             if entry & !NUMBER == tag && self.get(entry & NUMBER) == Some(value) {
-                break entry & NUMBER;
+                return entry & NUMBER;
             }
             place = (place + 1) & (self.places.len() - 1);
-        };
-        self.last
+        }
     }
 
     fn get(&self, number: u32) -> Option<&V> {
         self.values.get((number as usize).wrapping_sub(1))
     }
 
-    /// The first place to look at, and the part of the hash that stands in it.
-    fn place(&self, value: &V) -> (usize, u32) {
-        let hash = self.hasher.hash_one(value);
-        (hash as usize & (self.places.len() - 1), (hash >> 32) as u32 & !NUMBER)
+    /// The first place to look at.
+    fn place(&self, hash: u64) -> usize {
+        hash as usize & (self.places.len() - 1)
     }
 
     fn add(&mut self, value: V, place: usize, tag: u32) -> u32 {
@@ -99,17 +128,23 @@ impl<V: Clone + Eq + Hash> Interner<V> {
     fn grow(&mut self) {
         self.places = vec![0; self.places.len() * 2];
         for (number, value) in (1..).zip(&self.values) {
-            let (mut place, tag) = self.place(value);
+            let hash = self.hasher.hash_one(value);
+            let mut place = self.place(hash);
             while self.places[place] != 0 {
                 place = (place + 1) & (self.places.len() - 1);
             }
-            self.places[place] = tag | number;
+            self.places[place] = tag(hash) | number;
         }
     }
 
     pub(super) fn finish(self) -> Arc<[V]> {
         self.values.into()
     }
+}
+
+/// The part of a hash that stands in a place.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & !NUMBER
 }
 
 #[cfg(test)]
@@ -129,6 +164,22 @@ mod tests {
         let values = interner.finish();
         assert_eq!(values.len(), map.len());
         assert!(map.iter().all(|(value, &number)| values[number as usize - 1] == *value));
+    }
+
+    #[test]
+    fn side_by_side_is_one_after_another() {
+        for bits in [0, 4, 19, 28] {
+            let values: Vec<u32> =
+                (0..20_000_u32).map(|index| (index / 3).wrapping_mul(2_654_435_761) >> bits).collect();
+            let (mut one, mut other) = (Interner::default(), Interner::default());
+            for lanes in values.chunks(LANES) {
+                let mut numbers = [0; LANES];
+                one.numbers(&lanes.iter().collect::<Vec<_>>(), &mut numbers);
+                let expected: Vec<u32> = lanes.iter().map(|value| other.number(value)).collect();
+                assert_eq!(numbers[..lanes.len()], expected);
+            }
+            assert_eq!(one.finish(), other.finish());
+        }
     }
 
     /// A type whose values all hash alike.

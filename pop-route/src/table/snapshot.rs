@@ -4,7 +4,7 @@ use core::fmt;
 use core::hash::Hash;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::intern::Interner;
+use super::intern::{self, Interner};
 use super::word::Word;
 use super::{Cuts, Leaf, PrefixTable, Trie, TrieBuilder, blocks_of};
 use crate::Prefix;
@@ -288,14 +288,27 @@ fn trie<W: Word>(cuts: &Cuts<W>) -> Trie {
 
 /// What to flatten: each prefix with a leaf's mark, its length in it or not.
 fn marks<'a, W: Word, V: Clone + Eq + Hash + 'a>(
-    entries: impl Iterator<Item = (&'a W::Key, &'a V)>,
+    mut entries: impl Iterator<Item = (&'a W::Key, &'a V)>,
     values: &mut Interner<V>,
     with_length: bool,
 ) -> impl Iterator<Item = (W, u8, u32)> {
-    entries.map(move |(key, value)| {
-        let (first, length) = W::unkey(*key);
-        let leaf = Leaf { value: values.number(value), length: if with_length { length } else { 0 } };
-        (first, length, leaf.mark::<W>())
+    const LANES: usize = intern::LANES;
+    let (mut keys, mut some) = (Vec::with_capacity(LANES), Vec::with_capacity(LANES));
+    let (mut numbers, mut next) = ([0; LANES], 0);
+    core::iter::from_fn(move || {
+        if next == keys.len() {
+            (keys.clear(), some.clear());
+            for (key, value) in entries.by_ref().take(LANES) {
+                keys.push(*key);
+                some.push(value);
+            }
+            values.numbers(&some, &mut numbers);
+            next = 0;
+        }
+        let (first, length) = W::unkey(*keys.get(next)?);
+        let leaf = Leaf { value: numbers[next], length: if with_length { length } else { 0 } };
+        next += 1;
+        Some((first, length, leaf.mark::<W>()))
     })
 }
 
