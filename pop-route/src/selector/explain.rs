@@ -8,12 +8,12 @@ use super::candidates::{Candidate, Fate, candidates};
 use super::control::Control;
 use super::rank::{AnycastGain, anycast_gain};
 use super::snapshot::{Choice, PICKS_MAX, Reason, Via};
-use crate::{Prefix, Site, SiteId, SiteMap};
+use crate::{Prefix, SITES_MAX, Site, SiteId, SiteMap};
 
 /// A choice with everything that led to it. `Display` reads like a router's "show"; with the feature `serde` it
 /// serializes for machines, names of sites included.
 ///
-/// It costs two allocations, whatever the number of sites; names are looked up in the map when it is read.
+/// It costs three allocations, whatever the number of sites; names are looked up in the map when it is read.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The client's block.
@@ -43,9 +43,8 @@ pub struct Explanation {
 
 pub(super) fn explain(control: &Control, choice: &Choice, client: (IpAddr, u8)) -> Explanation {
     let (class, facts, matched) = control.class_of(Prefix::host(client.0));
-    let mut found = candidates(control, facts, class.measured_prefix());
+    let found = candidates(control, facts, class.measured_prefix());
     let anycast = anycast_gain(&control.policy.anycast, facts, &found, class.has_left_anycast());
-    found.sort_by_cached_key(|candidate| place(choice, candidate));
     let split = if class.parts().len() > 1 { class.parts().to_vec() } else { Vec::new() };
     Explanation {
         client,
@@ -58,19 +57,37 @@ pub(super) fn explain(control: &Control, choice: &Choice, client: (IpAddr, u8)) 
         ttl: choice.ttl,
         anycast,
         split,
-        candidates: found,
+        candidates: in_order(choice, &found),
         sites: Arc::clone(&control.sites),
     }
 }
 
-/// Where a candidate stands in the list, as one number: its place among the chosen, eligible or not, round trip, id.
-fn place(choice: &Choice, candidate: &Candidate) -> u128 {
-    let rank = choice.sites().iter().position(|site| *site == candidate.site).unwrap_or(PICKS_MAX);
-    let spurned = u128::from(candidate.fate != Fate::Eligible);
-    // The bits of floats from zero up are in their order.
-    let millis = u128::from(candidate.millis.to_bits());
-    (rank as u128) << 96 | spurned << 88 | millis << 16 | u128::from(candidate.site.0)
+/// Candidates, which come in order of ids, as they are listed.
+///
+/// Numbers are sorted, not candidates: the place among the chosen, eligible or not, round trip, id. Of a round trip there is
+/// room for all but the last sixteen bits, some parts in a hundred thousand million: nearer ones come by id.
+fn in_order(choice: &Choice, found: &[Candidate]) -> Vec<Candidate> {
+    const SPURNED: u64 = 1 << 59;
+    const PLACE: u32 = 60;
+    let mut keys: Vec<u64> = found
+        .iter()
+        .map(|candidate| {
+            // The bits of floats from zero up are in their order; the highest is clear.
+            let millis = candidate.millis.to_bits() >> 16 << ID_BITS;
+            let spurned = if candidate.fate == Fate::Eligible { 0 } else { SPURNED };
+            (PICKS_MAX as u64) << PLACE | spurned | millis | u64::from(candidate.site.0)
+        })
+        .collect();
+    for (place, site) in (0..).zip(choice.sites()) {
+        keys[site.index()] = keys[site.index()] & !(15 << PLACE) | place << PLACE;
+    }
+    keys.sort_unstable();
+    keys.into_iter().map(|key| found[(key & ((1 << ID_BITS) - 1)) as usize]).collect()
 }
+
+/// Bits that hold the id of any site.
+const ID_BITS: u32 = SITES_MAX.trailing_zeros();
+const _: () = assert!(SITES_MAX.is_power_of_two() && 48 - 1 + ID_BITS <= 59 && PICKS_MAX < 16);
 
 impl Explanation {
     /// The name of a site of this explanation; of a stranger's, a question mark.
