@@ -1,4 +1,4 @@
-//! What an authority says beside answers: cookies, limits, options, notifications, updates, transfers.
+//! What an authority says beside answers: cookies, limits, options, notifications, transfers.
 #![cfg(feature = "std")]
 
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use pop_dns::zone::Zone;
 use pop_dns::{
     Authority, Class, Cookie, CookiePolicy, CookieSecret, EdnsParts, Flags, Limit, Message, MessageBuilder,
-    NameBuf, Opcode, Outcome, RData, RawRData, Rcode, RecordType, ResponseRateLimit, Section, Timestamp,
-    Transport, option,
+    NameBuf, Opcode, Outcome, RData, Rcode, RecordType, ResponseRateLimit, Section, Timestamp, Transport,
+    option,
 };
 
 const ZONE: &str =
@@ -331,81 +331,4 @@ fn a_zone_of_many_messages_arrives_complete() {
     lines.sort();
     lines.dedup();
     assert_eq!(lines.len(), 20_004, "nothing twice but the SOA");
-}
-
-fn update(build: impl FnOnce(&mut MessageBuilder)) -> Vec<u8> {
-    let mut builder = MessageBuilder::new(65_535);
-    builder.set_header(5, Flags(0).with_opcode(Opcode::UPDATE));
-    builder.question(name("example.org").as_wire(), RecordType::SOA, Class::IN).unwrap();
-    build(&mut builder);
-    builder.finish()
-}
-
-fn push(
-    builder: &mut MessageBuilder,
-    section: Section,
-    owner: &str,
-    class: Class,
-    ttl: u32,
-    rtype: RecordType,
-    rdata: &[u8],
-) {
-    builder.records(section, name(owner).as_name(), class, ttl, [RawRData::new(rtype, rdata)]).unwrap();
-}
-
-/// What an update leads to: the code, and the addresses at `www` of the new zone with its serial.
-fn check_update(message: &[u8]) -> (Rcode, Option<(u32, usize)>) {
-    let made = Arc::new(Mutex::new(None));
-    let hook = Arc::clone(&made);
-    let authority = Authority::new([zone(ZONE)]).updates(move |update| match update.apply() {
-        Ok(zone) => {
-            let www = name("www.example.org");
-            let count = zone.iter().filter(|record| record.owner == www.as_name()).count();
-            *hook.lock().unwrap() = Some((zone.serial(), count));
-            Rcode::NOERROR
-        }
-        Err(rcode) => rcode,
-    });
-    let Outcome::Answered(rcode) = ask_by(&authority, message, 0, Transport::Udp).0 else {
-        panic!("silence")
-    };
-    let made = made.lock().unwrap().take();
-    (rcode, made)
-}
-
-#[test]
-fn updates_change_a_zone_as_rfc_2136_has_it() {
-    use Section::{Answer, Authority as Updates};
-    let (a, any, none) = (RecordType::A, Class::ANY, Class::NONE);
-    let www = "www.example.org";
-    let add = update(|b| push(b, Updates, www, Class::IN, 60, a, &[192, 0, 2, 9]));
-    assert_eq!(check_update(&add), (Rcode::NOERROR, Some((8, 2))));
-    let delete_set = update(|b| push(b, Updates, www, any, 0, a, &[]));
-    assert_eq!(check_update(&delete_set), (Rcode::NOERROR, Some((8, 0))));
-    let delete_one = update(|b| push(b, Updates, www, none, 0, a, &[192, 0, 2, 1]));
-    assert_eq!(check_update(&delete_one), (Rcode::NOERROR, Some((8, 0))));
-    let delete_last_server = update(|b| {
-        push(b, Updates, "example.org", none, 0, RecordType::NS, name("ns.example.org").as_wire());
-    });
-    assert_eq!(check_update(&delete_last_server), (Rcode::NOERROR, Some((8, 1))));
-    let alias_beside = update(|b| push(b, Updates, www, Class::IN, 60, RecordType::CNAME, b"\x01x\x00"));
-    assert_eq!(check_update(&alias_beside), (Rcode::NOERROR, Some((8, 1))), "ignored without a word");
-    let outside = update(|b| push(b, Updates, "www.example.net", Class::IN, 60, a, &[1, 2, 3, 4]));
-    assert_eq!(check_update(&outside), (Rcode::NOTZONE, None));
-    let malformed = update(|b| push(b, Updates, www, Class::IN, 60, a, &[1, 2, 3]));
-    assert_eq!(check_update(&malformed), (Rcode::FORMERR, None));
-    for (owner, class, rtype, rdata, rcode) in [
-        (www, any, RecordType::ANY, &[][..], Rcode::NOERROR),
-        ("x.example.org", any, RecordType::ANY, &[], Rcode::NXDOMAIN),
-        (www, any, RecordType::TXT, &[], Rcode::NXRRSET),
-        (www, none, RecordType::ANY, &[], Rcode::YXDOMAIN),
-        (www, none, a, &[], Rcode::YXRRSET),
-        (www, Class::IN, a, &[192, 0, 2, 1], Rcode::NOERROR),
-        (www, Class::IN, a, &[192, 0, 2, 2], Rcode::NXRRSET),
-    ] {
-        let message = update(|b| push(b, Answer, owner, class, 0, rtype, rdata));
-        assert_eq!(check_update(&message).0, rcode, "{owner} {class} {rtype}");
-    }
-    let refused = Authority::new([zone(ZONE)]);
-    assert_eq!(ask_by(&refused, &add, 0, Transport::Udp).0, Outcome::Answered(Rcode::REFUSED));
 }
