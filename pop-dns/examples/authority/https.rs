@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pop_dns::doh::{Body, ClientAddress, Doh};
 use pop_dns::server::{Counters, Swap};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at once.
@@ -21,6 +22,8 @@ const CONNECTIONS_MAX: usize = 256;
 const LIFETIME: Duration = Duration::from_secs(120);
 /// Streams of one connection.
 const STREAMS_MAX: u32 = 100;
+/// How long the last answers may take once the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Https {
     listener: TcpListener,
@@ -39,27 +42,36 @@ impl Https {
         Ok(Self { listener, acceptor: config.into(), doh: Doh::new(swap, counters) })
     }
 
-    /// Serves until `stopped`; connections that are open then are cut.
+    /// The address that is really bound.
+    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stopped`. What was asked by then is still answered; clients are told to ask no more (GOAWAY).
     pub(crate) async fn run(self, stopped: impl Future<Output = ()>) {
-        let mut stopped = std::pin::pin!(stopped);
+        let mut stopped = pin!(stopped);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = tokio::task::JoinSet::new();
+        let (serving, stopping) = watch::channel(());
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
-                () = &mut stopped => return,
+                () = &mut stopped => break,
             };
             let (Ok((stream, peer)), Ok(place)) = (accepted, Arc::clone(&places).try_acquire_owned()) else {
                 continue;
             };
-            let (acceptor, doh) = (self.acceptor.clone(), self.doh.clone());
+            let (acceptor, doh, stopping) = (self.acceptor.clone(), self.doh.clone(), stopping.clone());
             connections.spawn(async move {
                 // However it ends, it ends for this client alone.
-                let _ = tokio::time::timeout(LIFETIME, connection(acceptor, stream, peer, doh)).await;
+                let _ =
+                    tokio::time::timeout(LIFETIME, connection(acceptor, stream, peer, doh, stopping)).await;
                 drop(place);
             });
         }
+        drop((self.listener, serving));
+        let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
     }
 }
 
@@ -68,6 +80,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     doh: Doh<Swap>,
+    mut stopping: watch::Receiver<()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = acceptor.accept(stream).await?;
     let answer = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
@@ -84,6 +97,11 @@ async fn connection(
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-    builder.serve_connection(TokioIo::new(stream), answer).await?;
-    Ok(())
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        ended = &mut served => return Ok(ended?),
+        // That nobody serves any more is told by an error.
+        _ = stopping.changed() => served.as_mut().graceful_shutdown(),
+    }
+    Ok(served.await?)
 }

@@ -109,6 +109,7 @@ async fn start(
     if let Some((address, tls)) = arguments.https.zip(tls) {
         let https = https::Https::bind(address, tls.https, swap.clone(), Arc::clone(counters)).await;
         let https = https.map_err(|error| format!("cannot bind {address} for HTTPS: {error}"))?;
+        println!("listening on {} for HTTPS", https.local_addr()?);
         running.spawn(https.run(until(stopped)));
     }
     Ok(())
