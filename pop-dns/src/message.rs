@@ -8,6 +8,8 @@ use crate::{Class, Edns, Header, Name, ParseError, RData, RawRData, RecordType};
 
 /// Octets of a message: what the length before it says over TCP (RFC 1035 §4.2.2).
 pub const MESSAGE_OCTETS_MAX: usize = 65_535;
+/// Octets of a question behind its name: type and class.
+const QUESTION_FIXED_OCTETS: usize = 4;
 /// Octets of a record between its owner and its RDATA: type, class, TTL and length.
 const RECORD_FIXED_OCTETS: usize = 10;
 
@@ -64,9 +66,13 @@ impl<'m> Message<'m> {
     /// # Errors
     /// [`ParseError`] where what stands before cannot be walked.
     pub fn section(&self, section: Section) -> Result<Records<'m>, ParseError> {
-        let mut questions = self.questions();
-        questions.by_ref().try_for_each(|question| question.map(drop))?;
-        let mut records = Records { octets: self.octets, position: questions.position, left: 0 };
+        let mut position = HEADER_OCTETS;
+        for _ in 0..self.header.counts[0] {
+            position = skip(self.octets, position)?;
+            chunk::<QUESTION_FIXED_OCTETS>(self.octets, position)?;
+            position += QUESTION_FIXED_OCTETS;
+        }
+        let mut records = Records { octets: self.octets, position, left: 0 };
         for skipped in 1..=section as usize {
             records.left = self.header.counts[skipped].into();
             if skipped < section as usize {
@@ -186,11 +192,12 @@ impl Questions<'_> {
 impl<'m> Iterator for Questions<'m> {
     type Item = Result<Question<'m>, ParseError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let question = Name::parse(self.octets, self.position).and_then(|(name, end)| {
-            let [a, b, c, d] = *chunk(self.octets, end)?;
-            self.position = end + 4;
+            let [a, b, c, d] = *chunk::<QUESTION_FIXED_OCTETS>(self.octets, end)?;
+            self.position = end + QUESTION_FIXED_OCTETS;
             Ok(Question {
                 name,
                 qtype: RecordType(u16::from_be_bytes([a, b])),

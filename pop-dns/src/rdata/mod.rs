@@ -78,12 +78,15 @@ macro_rules! table {
                     return Ok(Self::Unknown(rtype, octets));
                 }
                 let mut reader = Reader::new(message, start);
-                let rdata = match rtype {
-                    $(RecordType::$code => Self::$variant(<$kind as Kind>::read(&mut reader)?),)*
-                    _ => return Ok(Self::Unknown(rtype, octets)),
-                };
-                reader.finish()?;
-                Ok(rdata)
+                // Each type makes its result in place: the largest is ten times the smallest, and would be copied.
+                match rtype {
+                    $(RecordType::$code => {
+                        let value = <$kind as Kind>::read(&mut reader)?;
+                        reader.finish()?;
+                        Ok(Self::$variant(value))
+                    })*
+                    _ => Ok(Self::Unknown(rtype, octets)),
+                }
             }
 
             /// The type.
