@@ -48,6 +48,31 @@ impl<'m> Query<'m> {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn parse_as(octets: &'m [u8], expected: Opcode) -> Result<Self, QueryError> {
+        let mut query = Self::BLANK;
+        query.read(octets, expected)?;
+        Ok(query)
+    }
+
+    /// Room for a query.
+    pub(crate) const BLANK: Self = Self {
+        header: Header { id: 0, flags: Flags(0), counts: [0; 4] },
+        name: Name::ROOT,
+        qtype: RecordType(0),
+        qclass: Class(0),
+        edns: None,
+        client_subnet: None,
+        cookie: None,
+        tsig: None,
+        lower: LowerName::ROOT,
+        question_end: 0,
+    };
+
+    /// Reads a query in place of what was here before. After an error nothing sensible is left.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    #[inline]
+    pub(crate) fn read(&mut self, octets: &'m [u8], expected: Opcode) -> Result<(), QueryError> {
         if octets.len() > MESSAGE_OCTETS_MAX {
             return Err(QueryError::silence(ParseError::TooLong { octets: octets.len() }));
         }
@@ -65,28 +90,20 @@ impl<'m> Query<'m> {
             // RFC 9619.
             return Err(malformed(ParseError::QuestionCount { count: header.counts[0] }));
         }
-        let (lower, name_end) = LowerName::parse(octets, HEADER_OCTETS).map_err(malformed)?;
+        let name_end = self.lower.read(octets, HEADER_OCTETS).map_err(malformed)?;
         let [t0, t1, c0, c1] = *chunk(octets, name_end).map_err(malformed)?;
-        let question_end = name_end + 4;
-        let mut query = Self {
-            header,
-            name: Name::checked(octets, HEADER_OCTETS),
-            qtype: RecordType(u16::from_be_bytes([t0, t1])),
-            qclass: Class(u16::from_be_bytes([c0, c1])),
-            edns: None,
-            client_subnet: None,
-            cookie: None,
-            tsig: None,
-            lower,
-            question_end: question_end as u16,
-        };
+        self.header = header;
+        self.name = Name::checked(octets, HEADER_OCTETS);
+        self.qtype = RecordType(u16::from_be_bytes([t0, t1]));
+        self.qclass = Class(u16::from_be_bytes([c0, c1]));
+        (self.edns, self.client_subnet, self.cookie, self.tsig) = (None, None, None, None);
+        self.question_end = (name_end + 4) as u16;
         // From here on the question is known, so that an error can echo it.
-        query.records(octets).map_err(|error| QueryError {
+        self.records(octets).map_err(|error| QueryError {
             rcode: if matches!(error, ParseError::Version(_)) { Rcode::BADVERS } else { Rcode::FORMERR },
-            question_end: query.question_end,
+            question_end: self.question_end,
             ..malformed(error)
-        })?;
-        Ok(query)
+        })
     }
 
     /// Walks the records behind the question and keeps what matters of them.
@@ -118,8 +135,10 @@ impl<'m> Query<'m> {
         if edns.version > 0 {
             return Err(ParseError::Version(edns.version));
         }
-        self.client_subnet = edns.client_subnet()?;
-        self.cookie = edns.cookie()?;
+        if edns.has_options() {
+            self.client_subnet = edns.client_subnet()?;
+            self.cookie = edns.cookie()?;
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::LABELS_MAX;
 use crate::name::LowerName;
 use crate::zone::{hash_key, hash_suffix};
 
@@ -12,23 +13,29 @@ pub(super) struct Names<T> {
     /// Hash and number plus one; a power of two, at least twice as many as things.
     slots: Box<[(u64, u32)]>,
     things: Vec<(Box<[u8]>, T)>,
+    /// A bit for each number of labels that a name here has, the root's the lowest: what else is asked for is not here.
+    depths: u128,
 }
+
+// A name of the most labels has a bit.
+const _: () = assert!(LABELS_MAX < 128);
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
-        Self { slots: Box::new([(0, 0); 2]), things: Vec::new() }
+        Self { slots: Box::new([(0, 0); 2]), things: Vec::new(), depths: 0 }
     }
 }
 
 impl<T> Names<T> {
     /// Lets `thing` belong to a name in lower-case wire format, in place of what belonged to it.
     pub(super) fn insert(&mut self, name: &[u8], thing: T) {
-        let hash = hash_of(name);
+        let (hash, labels) = hash_of(name);
         if let Some(number) = self.number(hash, name) {
             self.things[number].1 = thing;
             return;
         }
         self.things.push((name.into(), thing));
+        self.depths |= 1 << labels;
         if self.things.len() * 2 > self.slots.len() {
             self.index();
         } else {
@@ -38,7 +45,7 @@ impl<T> Names<T> {
 
     /// Takes away what belongs to a name.
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<T> {
-        let number = self.number(hash_of(name), name)?;
+        let number = self.number(hash_of(name).0, name)?;
         let (_, thing) = self.things.swap_remove(number);
         self.index();
         Some(thing)
@@ -82,8 +89,11 @@ impl<T> Names<T> {
     fn index(&mut self) {
         let slots = (self.things.len() * 4).next_power_of_two().max(2);
         self.slots = vec![(0, 0); slots].into();
+        self.depths = 0;
         for number in 0..self.things.len() {
-            self.place(hash_of(&self.things[number].0), number + 1);
+            let (hash, labels) = hash_of(&self.things[number].0);
+            self.place(hash, number + 1);
+            self.depths |= 1 << labels;
         }
     }
 
@@ -97,11 +107,11 @@ impl<T> Names<T> {
     }
 }
 
-/// The hash of a name in wire format.
-fn hash_of(name: &[u8]) -> u64 {
+/// The hash of a name in wire format, and how many labels it has.
+fn hash_of(name: &[u8]) -> (u64, usize) {
     // What comes here is in wire format.
     let name = LowerName::parse(name, 0).map_or(LowerName::ROOT, |(name, _)| name);
-    hash_suffix(&name, name.labels())
+    (hash_suffix(&name, name.labels()), name.labels())
 }
 
 impl<T> Names<T> {
@@ -112,9 +122,14 @@ impl<T> Names<T> {
         let key = hash_key();
         let labels = name.labels();
         let mut hash = key.root();
-        let mut best = self.get(hash, &[0]);
+        let mut depths = self.depths;
+        let mut best = if depths & 1 == 0 { None } else { self.get(hash, &[0]) };
         for index in (0..labels).rev() {
             hash = key.child(hash, name, index);
+            depths >>= 1;
+            if depths & 1 == 0 {
+                continue;
+            }
             let found = self.get(hash, name.suffix(labels - index));
             if found.is_some() && !(above && index == 0 && best.is_some()) {
                 best = found;

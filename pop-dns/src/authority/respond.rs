@@ -8,7 +8,8 @@ use super::transfer::{TransferQuery, Transfers};
 use super::{Authority, CookiePolicy, Outcome, Transport};
 use crate::zone::Zone;
 use crate::{
-    Class, CookieVerdict, NameBuf, Query, QueryError, Rcode, RecordType, Timestamp, UDP_PAYLOAD_OCTETS,
+    Class, CookieVerdict, NameBuf, Opcode, Query, QueryError, Rcode, RecordType, Timestamp,
+    UDP_PAYLOAD_OCTETS,
 };
 
 /// Who asks: where from, when, how, and under which key.
@@ -57,25 +58,22 @@ impl Authority {
         transport: Transport,
         answer: &mut Vec<u8>,
     ) -> Outcome {
-        self.respond_located(query, &self.locate(query), &Asker::new(client, now, transport), answer)
+        let mut located = Located::BLANK;
+        self.locate(query, &mut located);
+        self.respond_located(query, &located, &Asker::new(client, now, transport), answer)
     }
 
     /// The first half of answering: reads the query and finds its zone, but does not look into that. Between the halves
-    /// [`Located::glance`] and [`Located::touch`] fetch what the second half needs, for many queries at once.
+    /// [`Located::glance`] and [`Located::touch`] fetch what the second half needs, for many queries at once. `located` may
+    /// hold an earlier query: it is large, and so used again.
     #[inline]
-    pub(crate) fn locate<'a, 'q>(&'a self, query: &'q [u8]) -> Located<'a, 'q> {
-        let query = Query::parse(query);
-        let (zone, hash) = match &query {
-            Ok(query) => self.zones.longest(query.lower(), query.qtype == RecordType::DS),
+    pub(crate) fn locate<'a, 'q>(&'a self, query: &'q [u8], located: &mut Located<'a, 'q>) {
+        located.checked = located.query.read(query, Opcode::QUERY);
+        let (zone, hash) = match located.checked {
+            Ok(()) => self.zones.longest(located.query.lower(), located.query.qtype == RecordType::DS),
             Err(_) => (None, 0),
         };
-        Located {
-            query,
-            zone: zone.map(|zone| &**zone),
-            hash,
-            #[cfg(feature = "tokio")]
-            at: 0,
-        }
+        (located.zone, located.hash) = (zone.map(|zone| &**zone), hash);
     }
 
     /// The second half.
@@ -87,10 +85,10 @@ impl Authority {
         asker: &Asker<'_>,
         answer: &mut Vec<u8>,
     ) -> Outcome {
-        let query = match &located.query {
-            Ok(query) => query,
-            Err(error) => return self.respond_error(octets, error, asker, answer),
-        };
+        if let Err(error) = &located.checked {
+            return self.respond_error(octets, error, asker, answer);
+        }
+        let query = &located.query;
         #[cfg(feature = "dnssec")]
         if query.tsig.is_some()
             && let Some(keys) = &self.keys
@@ -174,13 +172,27 @@ impl Authority {
 
 /// A query, and where its answer is to be looked for.
 pub(crate) struct Located<'a, 'q> {
-    query: Result<Query<'q>, QueryError>,
+    query: Query<'q>,
+    /// Whether it is one.
+    checked: Result<(), QueryError>,
     zone: Option<&'a Zone>,
     /// Of the name.
     hash: u64,
     /// Where a node with this hash lies, as the first slot of the table has it.
     #[cfg(feature = "tokio")]
     at: usize,
+}
+
+impl Located<'_, '_> {
+    /// Room for one.
+    pub(crate) const BLANK: Self = Self {
+        query: Query::BLANK,
+        checked: Ok(()),
+        zone: None,
+        hash: 0,
+        #[cfg(feature = "tokio")]
+        at: 0,
+    };
 }
 
 #[cfg(feature = "tokio")]

@@ -1,6 +1,6 @@
 //! Queries signed with a key that we know (RFC 8945): checked before anything else, answered signed.
 
-use super::respond::Asker;
+use super::respond::{Asker, Located};
 use super::{Authority, Outcome};
 use crate::tsig::{Keyring, Transaction, strip};
 use crate::{Flags, HEADER_OCTETS, Header, Message, Questions, Rcode};
@@ -32,7 +32,9 @@ impl Authority {
         let Some(plain) = strip(octets) else { return Outcome::Silent };
         let key = transaction.key().clone();
         let asker = Asker { key: Some(key.name()), signature_octets: key.record_octets(), ..*asker };
-        let outcome = self.respond_located(&plain, &self.locate(&plain), &asker, answer);
+        let mut located = Located::BLANK;
+        self.locate(&plain, &mut located);
+        let outcome = self.respond_located(&plain, &located, &asker, answer);
         if let Outcome::Answered(_) = outcome {
             transaction.sign(answer, seconds);
         }

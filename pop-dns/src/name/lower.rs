@@ -1,9 +1,9 @@
 //! A name ready to be looked up: lower case, no compression, and where its labels begin.
 
-use super::{LABELS_MAX, NAME_OCTETS_MAX, lower_in_place};
+use super::{LABELS_MAX, NAME_OCTETS_MAX, lower_word};
 use crate::ParseError;
 
-/// Zeros behind the longest name, so that any label can be read in words of eight octets.
+/// Octets behind the longest name, so that any label can be read in words of eight octets.
 const SLACK_OCTETS: usize = 9;
 
 /// A name in lower-case wire format on the stack.
@@ -29,11 +29,19 @@ impl LowerName {
     #[inline]
     pub(crate) fn parse(message: &[u8], start: usize) -> Result<(Self, usize), ParseError> {
         let mut name = Self::ROOT;
+        let end = name.read(message, start)?;
+        Ok((name, end))
+    }
+
+    /// The same in place of what was here before: the whole is four hundred octets, most of which a name does not fill, so
+    /// whoever reads many names does not move them about. After an error nothing sensible is left.
+    #[inline]
+    pub(crate) fn read(&mut self, message: &[u8], start: usize) -> Result<usize, ParseError> {
         let mut at = start;
         let mut labels = 0;
         loop {
             let Some(&length) = message.get(at) else { return Err(ParseError::Truncated { offset: at }) };
-            name.starts[labels] = (at - start) as u8;
+            self.starts[labels] = (at - start) as u8;
             match length {
                 0 => break,
                 1..=63 => at += 1 + usize::from(length),
@@ -47,10 +55,18 @@ impl LowerName {
         }
         let end = at + 1;
         let octets = end - start;
-        name.wire[..octets].copy_from_slice(&message[start..end]);
-        lower_in_place(&mut name.wire[..octets]);
-        (name.octets, name.labels) = (octets as u8, labels as u8);
-        Ok((name, end))
+        // In words, the last of which may take in what follows the name: nobody looks there.
+        for (to, from) in
+            self.wire.as_chunks_mut::<8>().0[..octets.div_ceil(8)].iter_mut().zip((start..).step_by(8))
+        {
+            let word = match message.get(from..).and_then(|rest| rest.first_chunk()) {
+                Some(word) => *word,
+                None => last_word(&message[from..]),
+            };
+            *to = lower_word(u64::from_le_bytes(word)).to_le_bytes();
+        }
+        (self.octets, self.labels) = (octets as u8, labels as u8);
+        Ok(end)
     }
 
     /// The whole name.
@@ -77,11 +93,18 @@ impl LowerName {
         &self.wire[self.start(self.labels() - labels)..usize::from(self.octets)]
     }
 
-    /// Eight octets of the name at `offset`, zeros behind its end.
+    /// Eight octets of the name at `offset`; behind its end they mean nothing.
     #[inline]
     pub(crate) fn word(&self, offset: usize) -> u64 {
         self.wire[offset..].first_chunk().map_or(0, |octets| u64::from_le_bytes(*octets))
     }
+}
+
+/// Fewer than eight octets, zeros behind them.
+fn last_word(octets: &[u8]) -> [u8; 8] {
+    let mut word = [0; 8];
+    word[..octets.len()].copy_from_slice(octets);
+    word
 }
 
 impl core::fmt::Debug for LowerName {

@@ -109,19 +109,20 @@ impl BatchSocket {
 
     /// How to answer the query at `slot` of those received last, once the answer is there.
     pub(super) fn way_back(&mut self, slot: usize) -> WayBack {
-        let (control, control_octets) = self.control(slot);
-        WayBack { name: self.names[slot], control, control_octets }
+        let control_octets = self.control_octets(slot);
+        WayBack { name: self.names[slot], control: self.controls[slot], control_octets }
     }
 
-    /// The control message for an answer to the query at `slot`, and its octets.
-    fn control(&mut self, slot: usize) -> (Control, usize) {
+    /// Makes the control message for an answer to the query at `slot` of what came with it: its octets.
+    #[inline]
+    fn control_octets(&mut self, slot: usize) -> usize {
         #[allow(clippy::unnecessary_cast, reason = "32 bits with some C libraries")]
         let received = self.incoming.headers[slot].msg_hdr.msg_controllen as usize;
         let octets = if self.wildcard { received.min(CONTROL_OCTETS) } else { 0 };
         if octets > 0 {
             self.controls[slot].forget_interface();
         }
-        (self.controls[slot], octets)
+        octets
     }
 
     /// Sends the answers to where the queries received last came from. What the kernel does not take is lost, as the
@@ -132,7 +133,7 @@ impl BatchSocket {
             if !matches!(self.slots[slot].outcome, Outcome::Answered(_)) {
                 continue;
             }
-            let control = self.control(slot).1;
+            let control = self.control_octets(slot);
             let answer = &mut self.answers[slot];
             let vector = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
             self.outgoing.point(filled, vector, &mut self.names[slot], &mut self.controls[slot], control);

@@ -41,6 +41,8 @@ pub use udp::LATER_MAX;
 
 /// Queries whose memory accesses overlap: as many as the processor's miss buffers, roughly.
 const GROUP: usize = 16;
+/// Queries that are no group.
+const FEW: usize = 4;
 
 /// Answers queries at once: octets in, octets out. Called on the serving threads, so it must not wait for anything; what
 /// has to is a [`Handler`]. `now` counts from 1970.
@@ -89,25 +91,38 @@ impl Respond for Authority {
         self.transfer(query, client, now).map(|transfer| Box::new(transfer) as Many)
     }
 
-    /// In groups, step by step: first all queries are read, then the tables looked into, then the nodes, then the
-    /// answers made. Each step's memory accesses do not depend on each other, so the processor overlaps their misses.
     fn respond_batch(&self, now: Timestamp, batch: &mut Batch<'_>) {
-        for first in (0..batch.len()).step_by(GROUP) {
-            let group = first..batch.len().min(first + GROUP);
-            let mut located = [const { None }; GROUP];
-            for index in group.clone().filter(|&index| batch.is_answerable(index)) {
-                located[index - first] = Some(self.locate(batch.query(index)));
+        // Room for a group is room for as many names, which has to be cleared: not for the sake of a few queries.
+        if batch.len() <= FEW {
+            respond_in_groups::<FEW>(self, now, batch);
+        } else {
+            respond_in_groups::<GROUP>(self, now, batch);
+        }
+    }
+}
+
+/// In groups, step by step: first all queries are read, then the tables looked into, then the nodes, then the answers
+/// made. Each step's memory accesses do not depend on each other, so the processor overlaps their misses.
+fn respond_in_groups<const N: usize>(authority: &Authority, now: Timestamp, batch: &mut Batch<'_>) {
+    let mut located = [const { Located::BLANK }; N];
+    for first in (0..batch.len()).step_by(N) {
+        let group = first..batch.len().min(first + N);
+        for index in group.clone().filter(|&index| batch.is_answerable(index)) {
+            authority.locate(batch.query(index), &mut located[index - first]);
+        }
+        for index in group.clone().filter(|&index| batch.is_answerable(index)) {
+            located[index - first].glance();
+        }
+        let touched = group.clone().filter(|&index| batch.is_answerable(index));
+        std::hint::black_box(touched.fold(0, |all, index| all ^ located[index - first].touch()));
+        for index in group {
+            if !batch.is_answerable(index) {
+                continue;
             }
-            located.iter_mut().flatten().for_each(Located::glance);
-            std::hint::black_box(located.iter().flatten().fold(0, |all, one| all ^ one.touch()));
-            for index in group {
-                let Some(located) = &located[index - first] else { continue };
-                let query = batch.query(index);
-                let (_, client, answer) = batch.get(index);
-                let asker = Asker::new(client, now, Transport::Udp);
-                let outcome = self.respond_located(query, located, &asker, answer);
-                batch.settle(index, Handled::Done(outcome));
-            }
+            let (query, client, answer) = batch.get(index);
+            let asker = Asker::new(client, now, Transport::Udp);
+            let outcome = authority.respond_located(query, &located[index - first], &asker, answer);
+            batch.settle(index, Handled::Done(outcome));
         }
     }
 }
