@@ -1,27 +1,22 @@
 //! A limit in front of a service: a tower layer over `http` requests.
 
-use core::future::Future;
+mod answer;
+
 use core::hash::Hash;
 use core::net::{IpAddr, SocketAddr};
-use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 use std::boxed::Box;
 use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use ::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use ::http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use ::http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::{
-    FieldError, PROBLEM_JSON, Policy, RATELIMIT, RATELIMIT_POLICY, Standing, TrustedProxies, quota_exceeded,
-    retry_after_seconds, write_policies, write_standings,
-};
+use self::answer::{Fields, denial};
+pub use self::answer::{LimitBody, ResponseFuture};
+use crate::http::{FieldError, Policy, Standing, TrustedProxies, write_policies, write_standings};
 use crate::{Decision, KeyedLimiter, Quota, Timestamp};
 
 /// What a key or cost function sees of a request.
@@ -200,55 +195,6 @@ impl<K> Route<K> {
         let standing = standing.ok().and_then(|standing| write_standings(&[standing]));
         Fields { policy: self.policy.clone(), standing }
     }
-
-    fn denial<B>(&self, head: &RequestHead<'_>, decision: Decision) -> Response<LimitBody<B>> {
-        let grpc = head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|have| have.as_bytes().starts_with(b"application/grpc"));
-        let mut response = if grpc { grpc_denial() } else { http_denial(&self.name) };
-        if let Some(wait) = decision.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(wait)));
-        }
-        self.fields(decision).write(response.headers_mut());
-        response
-    }
-}
-
-/// A trailers-only answer: gRPC has its status in a field, not in the HTTP status.
-fn grpc_denial<B>() -> Response<LimitBody<B>> {
-    let mut response = Response::new(LimitBody::denial(None));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    // RESOURCE_EXHAUSTED.
-    headers.insert("grpc-status", HeaderValue::from_static("8"));
-    headers.insert("grpc-message", HeaderValue::from_static("quota exceeded"));
-    response
-}
-
-fn http_denial<B>(policy: &str) -> Response<LimitBody<B>> {
-    let text = Bytes::from(quota_exceeded(policy));
-    let mut response = Response::new(LimitBody::denial(Some(text)));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    response
-}
-
-#[derive(Debug, Default)]
-struct Fields {
-    policy: Option<HeaderValue>,
-    standing: Option<HeaderValue>,
-}
-
-impl Fields {
-    fn write(self, headers: &mut HeaderMap) {
-        // Appended: a layer further in may have told of a policy of its own.
-        for (name, value) in [(RATELIMIT_POLICY, self.policy), (RATELIMIT, self.standing)] {
-            if let Some(value) = value {
-                headers.append(name, value);
-            }
-        }
-    }
 }
 
 impl<S, K> Layer<S> for RateLimitLayer<K> {
@@ -301,109 +247,10 @@ where
             None => Fields::default(),
             Some((route, decision)) if decision.is_allowed() => route.fields(decision),
             Some((route, decision)) => {
-                let response = Some(route.denial(&head, decision));
-                return ResponseFuture { answer: Answer::Denied { response } };
+                let fields = route.fields(decision);
+                return ResponseFuture::denied(denial(head.headers, &route.name, decision, fields));
             }
         };
-        let future = self.inner.call(request);
-        ResponseFuture { answer: Answer::Passed { future, fields: Some(fields) } }
-    }
-}
-
-pin_project! {
-    /// The answer of a [`RateLimitService`].
-    #[derive(Debug)]
-    pub struct ResponseFuture<F, R> {
-        #[pin]
-        answer: Answer<F, R>,
-    }
-}
-
-pin_project! {
-    #[project = AnswerProjection]
-    #[derive(Debug)]
-    enum Answer<F, R> {
-        Passed { #[pin] future: F, fields: Option<Fields> },
-        Denied { response: Option<Response<LimitBody<R>>> },
-    }
-}
-
-impl<F, R, E> Future for ResponseFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<LimitBody<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().answer.project() {
-            AnswerProjection::Passed { future, fields } => {
-                let response = ready!(future.poll(context))?;
-                let mut response = response.map(|inner| LimitBody { kind: BodyKind::Inner { inner } });
-                if let Some(fields) = fields.take() {
-                    fields.write(response.headers_mut());
-                }
-                Poll::Ready(Ok(response))
-            }
-            AnswerProjection::Denied { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled again after it was ready, which futures need not survive; this one just rests.
-                None => Poll::Pending,
-            },
-        }
-    }
-}
-
-pin_project! {
-    /// The inner service's body, or the text of a denial.
-    #[derive(Debug)]
-    pub struct LimitBody<B> {
-        #[pin]
-        kind: BodyKind<B>,
-    }
-}
-
-pin_project! {
-    #[project = BodyProjection]
-    #[derive(Debug)]
-    enum BodyKind<B> {
-        Inner { #[pin] inner: B },
-        Denial { text: Option<Bytes> },
-    }
-}
-
-impl<B> LimitBody<B> {
-    const fn denial(text: Option<Bytes>) -> Self {
-        Self { kind: BodyKind::Denial { text } }
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for LimitBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match self.project().kind.project() {
-            BodyProjection::Inner { inner } => inner.poll_frame(context),
-            BodyProjection::Denial { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            BodyKind::Inner { inner } => inner.is_end_stream(),
-            BodyKind::Denial { text } => text.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            BodyKind::Inner { inner } => inner.size_hint(),
-            BodyKind::Denial { text } => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
-            }
-        }
+        ResponseFuture::passed(self.inner.call(request), fields)
     }
 }
