@@ -146,3 +146,32 @@ fn offenders_and_what_is_under_way() {
     (0..60_000).for_each(|number| prefixes.record(address(number * 512), 1));
     no_allocation("HeavyPrefixes", |number, _| prefixes.record(address(number * 77_777), 1));
 }
+
+/// Who a request comes from, and what it may: the part of the layer that a flood pays for.
+#[cfg(feature = "tower")]
+#[test]
+fn the_key_of_a_request() {
+    use http::{Extensions, HeaderMap, Method, Uri};
+    use pop_ratelimit::http::{ForwardingField, TrustedProxies};
+    use pop_ratelimit::tower::{Peer, RequestHead, client_key};
+
+    let own = [("10.0.0.0".parse().unwrap(), 8)];
+    let mut extensions = Extensions::new();
+    extensions.insert(Peer("10.0.0.1".parse().unwrap()));
+    let (method, uri) = (Method::GET, Uri::from_static("/"));
+    let limiter = KeyedLimiter::<IpAddr>::new(QUOTA, 1 << 12);
+    let forged = "6.6.6.6, ".repeat(100) + "192.0.2.1, 10.2.2.2";
+    for (field, name, value) in [
+        (ForwardingField::XForwardedFor, "x-forwarded-for", "192.0.2.1"),
+        (ForwardingField::XForwardedFor, "x-forwarded-for", &*forged),
+        (ForwardingField::XForwardedFor, "x-forwarded-for", "10.1.1.1, 192.0.2.1\""),
+        (ForwardingField::Forwarded, "forwarded", "for=6.6.6.6, for=\"[2001:db8::1]:80\";by=x;for=1.1.1.1"),
+        (ForwardingField::Forwarded, "forwarded", "proto=https;for=\"[2001:db8::1]:80\", for=10.2.2.2"),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        let key = client_key(TrustedProxies::new(field, own).unwrap());
+        let head = RequestHead { method: &method, uri: &uri, headers: &headers, extensions: &extensions };
+        no_allocation(value, |_, now| limiter.check_at(&key(&head).unwrap(), now, 1));
+    }
+}

@@ -5,7 +5,6 @@
 //! address. Whatever is not an address on that way makes the whole field worthless, and the peer itself is the client.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::vec::Vec;
 
 use ::http::header::{FORWARDED, HeaderMap, HeaderName};
 
@@ -85,16 +84,16 @@ impl TrustedProxies {
             ForwardingField::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         };
         let mut bytes = 0;
-        let mut hops = Vec::new();
+        let mut hops = LastHops { hops: [""; FORWARDED_HOPS_MAX], seen: 0 };
         for line in headers.get_all(name) {
             bytes += line.len();
             if bytes > FIELD_BYTES_MAX {
                 return None;
             }
-            elements(line.to_str().ok()?, &mut hops)?;
+            split(line.to_str().ok()?, b',', |hop| hops.push(hop))?;
         }
         let mut last = None;
-        for hop in hops.into_iter().rev().take(FORWARDED_HOPS_MAX) {
+        for hop in hops.from_the_right() {
             let address = match self.field {
                 ForwardingField::Forwarded => forwarded_for(hop)?,
                 ForwardingField::XForwardedFor => address(hop)?,
@@ -109,11 +108,25 @@ impl TrustedProxies {
     }
 }
 
-/// Splits at the commas that are not inside quotes; `None` if a quote does not end.
-fn elements<'a>(line: &'a str, into: &mut Vec<&'a str>) -> Option<()> {
-    split(line, b',', |element| into.push(element))
+/// The hops that are looked at, without allocation: the others would be forgotten anyway.
+struct LastHops<'a> {
+    hops: [&'a str; FORWARDED_HOPS_MAX],
+    seen: usize,
 }
 
+impl<'a> LastHops<'a> {
+    fn push(&mut self, hop: &'a str) {
+        self.hops[self.seen % FORWARDED_HOPS_MAX] = hop;
+        self.seen += 1;
+    }
+
+    fn from_the_right(&self) -> impl Iterator<Item = &'a str> {
+        let first = self.seen.saturating_sub(FORWARDED_HOPS_MAX);
+        (first..self.seen).rev().map(|hop| self.hops[hop % FORWARDED_HOPS_MAX])
+    }
+}
+
+/// Splits at the separators that are not inside quotes; `None` if a quote does not end.
 fn split<'a>(text: &'a str, separator: u8, mut part: impl FnMut(&'a str)) -> Option<()> {
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (index, byte) in text.bytes().enumerate() {
@@ -135,15 +148,15 @@ fn split<'a>(text: &'a str, separator: u8, mut part: impl FnMut(&'a str)) -> Opt
 
 /// The address of an element's `for` parameter; there must be exactly one.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut found = Vec::new();
+    let (mut found, mut times) = ("", 0);
     split(element, b';', |pair| {
         if let Some((name, value)) = pair.split_once('=')
             && name.trim_matches([' ', '\t']).eq_ignore_ascii_case("for")
         {
-            found.push(value);
+            (found, times) = (value, times + 1);
         }
     })?;
-    let [value] = found[..] else { return None };
+    let value = if times == 1 { found } else { return None };
     let value = value.trim_matches([' ', '\t']);
     // A quoted address needs no escapes, so whatever has one is not an address.
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -164,6 +177,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     const PROXY: &str = "10.0.0.1";
 
