@@ -31,6 +31,7 @@ mod penalty;
 mod promises;
 mod quota;
 mod ramp;
+mod rate;
 mod reservation;
 #[cfg(feature = "std")]
 mod rrl;

@@ -1,7 +1,8 @@
 //! A virtual time whose rate can be changed while others read it.
 
+use crate::rate::Rate;
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::virtual_time::{Budget, Rate, VirtualTime};
+use crate::virtual_time::{Budget, VirtualTime};
 use crate::{Quota, QuotaError, Timestamp};
 
 /// Changes that may happen while one reader copies a place, before it must look again.
