@@ -5,9 +5,9 @@
 
 use loom::sync::Arc;
 use loom::thread;
-#[cfg(feature = "std")]
-use pop_ratelimit::KeyedLimiter;
 use pop_ratelimit::{Decision, Hierarchy, Quota, Timestamp, TokenBucket, Verdict};
+#[cfg(feature = "std")]
+use pop_ratelimit::{KeyedLimiter, KeyedWindows, LeasedBucket};
 
 const NOW: Timestamp = Timestamp::ZERO;
 
@@ -242,5 +242,72 @@ fn a_hierarchy_that_loses_a_race_gives_back() {
         let there = thread.join().unwrap();
         assert!(here ^ there, "the inner level has one");
         assert_eq!(levels.0.owed_at(NOW), 1, "the outer level is charged once");
+    });
+}
+
+/// Two cells hold a token each, and the shared bucket is out: whether one takes its own while another gathers both,
+/// they share two tokens, and what a loser had in its hands comes back.
+#[cfg(feature = "std")]
+#[test]
+fn leases_are_spent_once_and_come_back_whole() {
+    bounded(3, || {
+        let nothing_comes = Quota::new(0, core::time::Duration::from_secs(1)).unwrap().burst(32);
+        let bucket = Arc::new(LeasedBucket::new(nothing_comes, 2));
+        assert!(bucket.check_at(NOW, 30).is_allowed());
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || other.check_at(NOW, 2).is_allowed());
+        let here = bucket.check_at(NOW, 1).is_allowed();
+        let there = thread.join().unwrap();
+        assert!(!(here && there), "two tokens are not three");
+        let spent = u64::from(here) + 2 * u64::from(there);
+        let rest = (0..3).filter(|_| bucket.check_at(NOW, 1).is_allowed()).count() as u64;
+        assert_eq!(spent + rest, 2);
+    });
+}
+
+/// A lease is taken from the shared bucket while another thread gathers.
+#[cfg(feature = "std")]
+#[test]
+fn a_lease_against_a_gathering() {
+    bounded(3, || {
+        let nothing_comes = Quota::new(0, core::time::Duration::from_secs(1)).unwrap().burst(32);
+        let bucket = Arc::new(LeasedBucket::new(nothing_comes, 2));
+        // One is left in the shared bucket, and one in the cell of another thread.
+        assert!(bucket.check_at(NOW, 29).is_allowed());
+        assert!(bucket.check_at(NOW, 1).is_allowed());
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || u64::from(other.check_at(NOW, 1).is_allowed()));
+        let here = 2 * u64::from(bucket.check_at(NOW, 2).is_allowed());
+        let spent = here + thread.join().unwrap();
+        let rest = (0..3).filter(|_| bucket.check_at(NOW, 1).is_allowed()).count() as u64;
+        assert_eq!(spent + rest, 2);
+    });
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_keyed_check_against_a_new_quota_gives_no_fresh_burst() {
+    bounded(2, || {
+        let limiter = Arc::new(one_line(2));
+        let other = Arc::clone(&limiter);
+        let thread = thread::spawn(move || other.set_quota_at(once(1), NOW).unwrap());
+        assert!(limiter.check_at(&7, NOW, 1).is_allowed());
+        thread.join().unwrap();
+        assert!(!limiter.check_at(&7, NOW, 1).is_allowed(), "no fresh burst");
+    });
+}
+
+/// Keyed levels are charged by the swaps that the asking found; whoever loses gives back what the wider one took.
+#[cfg(feature = "std")]
+#[test]
+fn windows_that_lose_a_race_give_back() {
+    bounded(2, || {
+        let windows = Arc::new(KeyedWindows::<u64>::new(&[once(2), once(1)], 128));
+        let other = Arc::clone(&windows);
+        let thread = thread::spawn(move || other.check_at(&7, NOW, 1).is_allowed());
+        let here = windows.check_at(&7, NOW, 1).is_allowed();
+        assert!(here ^ thread.join().unwrap(), "the narrow window has one");
+        let wide = &windows.windows()[0];
+        assert_eq!(wide.peek_at(&7, NOW, 1), Decision::Allowed { remaining: 0 }, "charged once");
     });
 }
