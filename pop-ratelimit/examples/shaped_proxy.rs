@@ -21,8 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     if let Some(target) = std::env::args().nth(1) {
+        let target = target.parse().map_err(|_| format!("{target:?} is not an address with a port"))?;
         println!("{address} → {target}");
-        proxy(listener, target.parse()?).await?;
+        proxy(listener, target).await?;
         return Ok(());
     }
     let origin = TcpListener::bind("127.0.0.1:0").await?;
