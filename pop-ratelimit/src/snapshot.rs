@@ -1,8 +1,8 @@
 //! A keyed limiter saved as bytes and brought back: debts survive a restart.
 //!
 //! ```text
-//! magic "poprl1\0\0" · quota (tokens, period ns, burst) · scale check · lines · seeds × 4 · count
-//! then for each slot in debt: line u32 · index u8 · word u64 (tag, credit, and the distance to the high mark)
+//! magic "poprl2\0\0" · quota (tokens, period ns, burst) · scale check · lines · seeds × 4 · count
+//! then for each slot in debt: line u32 · index u8 · word u64 (the distance to the high mark, credit, tag)
 //! ```
 //! All numbers little-endian. Only slots that owe something are written.
 
@@ -12,11 +12,11 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use crate::keyed::{Line, SLOTS_PER_LINE};
-use crate::slot::{self, TAT_MASK};
+use crate::slot;
 use crate::sync::Ordering;
 use crate::{KeyedLimiter, Quota, Timestamp};
 
-const MAGIC: [u8; 8] = *b"poprl1\0\0";
+const MAGIC: [u8; 8] = *b"poprl2\0\0";
 const HEADER_BYTES: usize = 8 + 8 * 9;
 const ENTRY_BYTES: usize = 13;
 
@@ -72,7 +72,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
     #[must_use]
     pub fn snapshot_at(&self, now: Timestamp) -> Vec<u8> {
         let time = self.timeline.current();
-        let (virtual_now, horizon) = (time.at(now) & TAT_MASK, time.horizon);
+        let (virtual_now, horizon) = (time.at(now), time.horizon);
         let quota = time.quota;
         let mut bytes = Vec::from(MAGIC);
         let header = [quota.tokens(), quota.period_nanos(), quota.burst_size(), self.lines.len() as u64];
@@ -86,7 +86,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
                 if ahead > 0 {
                     bytes.extend((line as u32).to_le_bytes());
                     bytes.push(index as u8);
-                    bytes.extend((word & !TAT_MASK | ahead as u64).to_le_bytes());
+                    bytes.extend(slot::relative(word, ahead as u64).to_le_bytes());
                     count += 1;
                 }
             }
@@ -140,12 +140,12 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             let impossible = SnapshotError::Entry { offset: HEADER_BYTES + number * ENTRY_BYTES };
             let line = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) as usize;
             let (index, word) = (usize::from(entry[4]), u64_at(entry, 5));
-            let ahead = word & TAT_MASK;
+            let ahead = slot::unscaled(word);
             if line >= self.lines.len() || index >= SLOTS_PER_LINE || ahead > horizon as u64 {
                 return Err(impossible);
             }
             if let Some(left) = ahead.checked_sub(refilled).filter(|&left| left > 0) {
-                let word = word & !TAT_MASK | (virtual_now.wrapping_add(left) & TAT_MASK);
+                let word = slot::relative(word, virtual_now.wrapping_add(left));
                 self.lines[line].0[index].store(word, Ordering::Relaxed);
             }
         }
