@@ -297,7 +297,8 @@ fn marks<'a, W: Word, V: Clone + Eq + Hash + 'a>(
     let (mut numbers, mut next) = ([0; LANES], 0);
     core::iter::from_fn(move || {
         if next == keys.len() {
-            (keys.clear(), some.clear());
+            keys.clear();
+            some.clear();
             for (key, value) in entries.by_ref().take(LANES) {
                 keys.push(*key);
                 some.push(value);
