@@ -93,7 +93,7 @@ impl TrustedProxies {
             split(line.to_str().ok()?, b',', |hop| hops.push(hop))?;
         }
         let mut last = None;
-        for hop in hops.right_to_left() {
+        for hop in hops.rightmost_first() {
             let address = match self.field {
                 ForwardingField::Forwarded => forwarded_for(hop)?,
                 ForwardingField::XForwardedFor => address(hop)?,
@@ -120,7 +120,7 @@ impl<'a> LastHops<'a> {
         self.seen += 1;
     }
 
-    fn right_to_left(&self) -> impl Iterator<Item = &'a str> {
+    fn rightmost_first(&self) -> impl Iterator<Item = &'a str> {
         let first = self.seen.saturating_sub(FORWARDED_HOPS_MAX);
         (first..self.seen).rev().map(|hop| self.hops[hop % FORWARDED_HOPS_MAX])
     }
