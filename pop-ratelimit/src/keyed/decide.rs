@@ -2,10 +2,10 @@
 
 use core::hash::Hash;
 
-use super::KeyedLimiter;
 use super::line::{Place, swap};
+use super::{KeyedLimiter, STRIPES};
 use crate::slot;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, Padded};
 use crate::virtual_time::VirtualTime;
 use crate::{Decision, Timestamp};
 
@@ -135,7 +135,8 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             let next = self.scheme.word(place.tag, virtual_now, seen.high, after);
             if swap(found.slot, found.word, next) {
                 if !found.own && owed > 0 {
-                    self.inherited.fetch_add(1, Ordering::Relaxed);
+                    let Padded(count) = &self.inherited[(hash >> 32) as usize % STRIPES];
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
                 return allowed;
             }

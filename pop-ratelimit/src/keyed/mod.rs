@@ -47,12 +47,15 @@ use ahash::RandomState;
 pub(crate) use self::decide::Charge;
 pub(crate) use self::line::Line;
 use crate::slot::{self, Scheme};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, Padded};
 use crate::timeline::Timeline;
 use crate::{Decision, Quota, QuotaError, Timestamp};
 
 /// Slots in a line: eight words, one cache line.
 pub const SLOTS_PER_LINE: usize = 8;
+
+/// Places to count in.
+const STRIPES: usize = 8;
 
 /// A limiter with a bucket for each key, all of one [`Quota`], in fixed memory.
 ///
@@ -85,8 +88,9 @@ pub struct KeyedLimiter<K: ?Sized> {
     scheme: Scheme,
     hasher: RandomState,
     pub(crate) seeds: [u64; 4],
-    /// Newcomers that had to inherit a debt. A counter and nothing else; written only when that happens.
-    inherited: AtomicU64,
+    /// Newcomers that had to inherit a debt. Counters and nothing else, in stripes: in a flood every thread counts, and
+    /// must not take the fields above away from the others.
+    inherited: [Padded<AtomicU64>; STRIPES],
     keys: PhantomData<fn(&K)>,
 }
 
@@ -116,7 +120,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             lines: (0..lines.max(1)).map(|_| Line::empty()).collect(),
             hasher: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]),
             seeds,
-            inherited: AtomicU64::new(0),
+            inherited: core::array::from_fn(|_| Padded::default()),
             keys: PhantomData,
         }
     }
@@ -204,7 +208,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
     /// the right size.
     #[must_use]
     pub fn pressure(&self) -> u64 {
-        self.inherited.load(Ordering::Relaxed)
+        self.inherited.iter().map(|Padded(count)| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Bytes of the table, fixed at construction.
