@@ -182,7 +182,12 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     /// [`Refused`] hands it back if it weighs more than the capacity, or if the room can't be had because readers hold
     /// what is gone, or other inserts what is reserved.
     pub fn insert(&self, key: K, value: V) -> Result<(), Refused<K, V>> {
-        self.insert_entry_with(key, value, EntryOptions::default(), None)
+        let shared = &*self.shared;
+        if shared.time_to_live.is_some() || shared.time_to_idle.is_some() {
+            return self.insert_entry_with(key, value, EntryOptions::default(), None);
+        }
+        let weight = shared.counted(shared.weigh(&key, &value), None, None);
+        self.insert_on(key, value, Terms::plain(weight), None)
     }
 
     /// [`insert`](Self::insert) with what differs for this entry.

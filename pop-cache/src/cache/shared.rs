@@ -41,11 +41,16 @@ impl<K: Hash + Eq, V> Shared<K, V> {
         Some(found)
     }
 
+    /// What an entry weighs by the builder's weigher.
+    #[inline]
+    pub(super) fn weigh(&self, key: &K, value: &V) -> u64 {
+        let unweighed = if self.overhead.is_some() { 0 } else { 1 };
+        self.weigher.as_ref().map_or(unweighed, |weigher| weigher(key, value))
+    }
+
     /// What an entry comes in with.
     pub(super) fn terms(&self, key: &K, value: &V, options: EntryOptions, at: Option<Timestamp>) -> Terms {
-        let unweighed = if self.overhead.is_some() { 0 } else { 1 };
-        let weigh = || self.weigher.as_ref().map_or(unweighed, |weigher| weigher(key, value));
-        let weight = options.weight.unwrap_or_else(weigh);
+        let weight = options.weight.unwrap_or_else(|| self.weigh(key, value));
         let lifetime = options.time_to_live.or(self.time_to_live).map(|lifetime| self.shortened(lifetime));
         let idle = options.time_to_idle.or(self.time_to_idle);
         let is_timed = lifetime.is_some() || idle.is_some() || options.refresh_after.is_some();
@@ -63,7 +68,8 @@ impl<K: Hash + Eq, V> Shared<K, V> {
     }
 
     /// What an entry weighs, with what the cache needs for it if that counts.
-    fn counted(&self, weight: u64, deadline: Option<Timestamp>, extra: Option<&Extra>) -> u64 {
+    #[inline]
+    pub(super) fn counted(&self, weight: u64, deadline: Option<Timestamp>, extra: Option<&Extra>) -> u64 {
         let Some(overhead) = self.overhead else { return weight.max(1) };
         let word = size_of::<u64>() as u64;
         let extra = extra.map_or(0, |extra| word + extra.bytes());

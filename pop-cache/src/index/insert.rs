@@ -93,9 +93,15 @@ impl<K: Eq, V> Index<K, V> {
 
     fn insert_new(&self, hazard: &Hazard, hash: Hash, handle: u32) -> Attempt {
         let table = self.table(hazard);
-        if let Some(attempt) = self.insert_quickly(table, hash, handle) {
-            return attempt;
+        match self.insert_quickly(table, hash, handle) {
+            Some(attempt) => attempt,
+            None => self.insert_slowly(table, hash, handle),
         }
+    }
+
+    /// Puts in an entry by any choice, in a table that may be being replaced.
+    #[inline(never)]
+    fn insert_slowly(&self, table: &Table, hash: Hash, handle: u32) -> Attempt {
         // SAFETY: the caller has written it; until `settle` has removed the mark nobody can take it out but us.
         let key = unsafe { &self.slab.pair(handle).0 };
         let (position, current, ghost) = match self.vacancy(table, hash, key) {

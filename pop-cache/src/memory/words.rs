@@ -87,12 +87,16 @@ pub(crate) fn zeroed_half_words(length: usize) -> Box<[AtomicU32]> {
 }
 
 /// The chunk of so many words that a pointer names, laid out if it is not yet.
+#[inline]
 pub(super) fn lay_out(chunk: &AtomicPtr<AtomicU64>, length: usize) -> *const AtomicU64 {
     // Acquire pairs with the release that published it.
     let words = chunk.load(Ordering::Acquire);
-    if !words.is_null() {
-        return words;
-    }
+    if words.is_null() { lay_out_now(chunk, length) } else { words }
+}
+
+#[cold]
+#[inline(never)]
+fn lay_out_now(chunk: &AtomicPtr<AtomicU64>, length: usize) -> *const AtomicU64 {
     let new = Box::into_raw(zeroed_words(length)).cast::<AtomicU64>();
     match chunk.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => new,

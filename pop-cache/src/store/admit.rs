@@ -63,6 +63,7 @@ impl<K: Eq, V> Store<K, V> {
         self.policy.inserted(own.policy(), slab, queues, handle);
     }
 
+    #[inline(never)]
     fn replaced(&self, own: Own<'_>, hazard: &Hazard, old: u32, new: u32) {
         let (slab, queues) = (&self.index.slab, &self.index.table(hazard).queues);
         self.policy.inherit(own.policy(), slab, queues, old, new);
@@ -113,6 +114,7 @@ impl<K: Eq, V> Store<K, V> {
 
     /// Writes an entry into a free slot.
     #[allow(unsafe_code)]
+    #[inline]
     fn write(&self, hazard: &Hazard, handle: u32, hash: Hash, (key, value): (K, V), terms: Terms) {
         let slab = &self.index.slab;
         let table = self.index.table(hazard);
@@ -120,6 +122,18 @@ impl<K: Eq, V> Store<K, V> {
         if handle >= table.entries() {
             self.index.grow();
         }
+        let is_plain = terms.weight == 1 && terms.deadline.is_none() && terms.extra.is_none();
+        let marks = if is_plain { kind::SMALL } else { self.write_terms(handle, terms) };
+        // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
+        unsafe { slab.write(handle, hash.home, key, value) };
+        slab.slot(handle).kind.store(marks, Ordering::Relaxed);
+    }
+
+    /// Writes what is beside a slot of the caller's, and says how the slot is to be marked.
+    #[allow(unsafe_code)]
+    #[inline(never)]
+    fn write_terms(&self, handle: u32, terms: Terms) -> u8 {
+        let slab = &self.index.slab;
         let mut marks = kind::SMALL;
         if terms.weight != 1 {
             slab.word(Word::Weight, handle).store(terms.weight, Ordering::Relaxed);
@@ -129,15 +143,12 @@ impl<K: Eq, V> Store<K, V> {
             slab.word(Word::Deadline, handle).store(deadline.as_nanos(), Ordering::Relaxed);
             marks |= kind::DEADLINE;
         }
-        // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
-        unsafe {
-            if let Some(extra) = terms.extra {
-                marks |= if extra.tags.is_empty() { kind::EXTRA } else { kind::EXTRA | kind::TAGGED };
-                slab.set_extra(handle, extra);
-            }
-            slab.write(handle, hash.home, key, value);
+        if let Some(extra) = terms.extra {
+            marks |= if extra.tags.is_empty() { kind::EXTRA } else { kind::EXTRA | kind::TAGGED };
+            // SAFETY: the caller alone has the handle, and marks the slot as we say.
+            unsafe { slab.set_extra(handle, extra) };
         }
-        slab.slot(handle).kind.store(marks, Ordering::Relaxed);
+        marks
     }
 
     /// Every bucket that a key may be in is full: the table grows if it is due, else one of their entries goes.

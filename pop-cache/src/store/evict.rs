@@ -65,8 +65,7 @@ impl<K, V> Store<K, V> {
     ) -> Option<u64> {
         let hazard = Hazard::new();
         let slab = &self.index.slab;
-        let is_expired =
-            |handle, marks| self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= self.now(at));
+        let is_expired = |handle, marks| self.is_over(handle, marks, at);
         for _ in 0..TRIES {
             let table = self.index.table(&hazard);
             let local = own.policy();
@@ -110,6 +109,19 @@ impl<K, V> Store<K, V> {
             self.retire(own, handle, RemovalCause::Size);
             return Some(weight);
         }
+        self.evict_slot_slowly(own, hazard, handle, by, at)
+    }
+
+    /// The same wherever it is, and whatever is known of it.
+    #[inline(never)]
+    fn evict_slot_slowly(
+        &self,
+        own: Own<'_>,
+        hazard: &Hazard,
+        handle: u32,
+        by: Option<By>,
+        at: Option<Timestamp>,
+    ) -> Option<u64> {
         let found = self.index.find_slot(handle)?;
         if found.slot.kind.load(Ordering::Relaxed) & kind::PINNED != 0 {
             return None;
@@ -117,7 +129,12 @@ impl<K, V> Store<K, V> {
         let fault = self.fault(&found, at);
         let weight = self.weight_of(handle);
         let ghost = match fault {
-            None => self.ghost(own, &table.queues, found.slot.frequency.load(Ordering::Relaxed), by),
+            None => self.ghost(
+                own,
+                &self.index.table(hazard).queues,
+                found.slot.frequency.load(Ordering::Relaxed),
+                by,
+            ),
             Some(_) => 0,
         };
         if !self.index.evict(&found, ghost) {
@@ -126,6 +143,12 @@ impl<K, V> Store<K, V> {
         drop(found);
         self.retire(own, handle, fault.unwrap_or(RemovalCause::Size));
         Some(weight)
+    }
+
+    /// Whether an entry with a deadline is past it.
+    #[inline(never)]
+    fn is_over(&self, handle: u32, marks: u8, at: Option<Timestamp>) -> bool {
+        self.deadline_of(handle, marks).is_some_and(|deadline| deadline <= self.now(at))
     }
 
     /// What is to be remembered of an entry that the policy chose.

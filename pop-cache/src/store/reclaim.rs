@@ -2,55 +2,67 @@
 
 use super::Store;
 use crate::hazard::Announced;
-use crate::memory::{List, kind};
+use crate::memory::{List, Slab, kind};
 use crate::stripe::{Own, Stripe, take_most};
 use crate::sync::Ordering;
 
 /// Entries that leave limbo together, at most: then the barrier's 5 µs are 20 ns for each.
 pub(super) const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
 /// The part of all slots that one thread sorts at a time: one in so many.
-const IN_HAND: u32 = 16;
+const IN_HAND: u32 = if cfg!(loom) { 1 } else { 16 };
 
 impl<K, V> Store<K, V> {
     /// Moves what nobody reads any more from limbo to where it is ripe. False if nothing was.
     ///
     /// A thread that stalls in here has a small part of the entries in its hand, and others do without them.
+    #[inline(never)]
     pub(super) fn collect(&self, stripe: &Stripe) -> bool {
         let slab = &self.index.slab;
+        let waiting = stripe.in_limbo.load(Ordering::Relaxed);
+        let is_a_small_part =
+            waiting <= 3 * BATCH && waiting * u64::from(IN_HAND) <= u64::from(slab.length());
+        let any = if is_a_small_part && stripe.ripe.is_empty() {
+            self.collect_all(stripe)
+        } else {
+            self.collect_some(stripe)
+        };
+        self.index.free_tables();
+        any
+    }
+
+    /// The whole limbo at once, without a look at its entries where none of them is read: so it nearly always is, and then
+    /// this is a few steps for each thread, whatever the number of entries.
+    ///
+    /// Who is announced and waits in this limbo was marked as retired before it came there. So if nothing announced is
+    /// marked, nothing that was taken is announced.
+    fn collect_all(&self, stripe: &Stripe) -> bool {
+        let slab = &self.index.slab;
+        let Some(first) = stripe.limbo.take_all() else { return false };
+        stripe.in_limbo.store(0, Ordering::Relaxed);
+        let announced = Announced::entries();
+        let few = announced.as_ref().and_then(Announced::few);
+        let is_unread = few.is_some_and(|few| !few.iter().any(|&address| slab.may_be_retired(address)));
+        if is_unread && stripe.ripe.begin(first) {
+            return true;
+        }
+        let mut sorted = Sorted::default();
+        sorted.sort(slab, first, u64::MAX, announced.as_ref());
+        sorted.put_back(slab, stripe)
+    }
+
+    /// A batch of the limbo, and another one if all of it is read.
+    fn collect_some(&self, stripe: &Stripe) -> bool {
+        let slab = &self.index.slab;
         let batch = u64::from(slab.length() / IN_HAND).clamp(1, BATCH);
-        let mut read: Option<(u32, u32)> = None;
-        let mut ripe: Option<(u32, u32)> = None;
-        while ripe.is_none()
+        let mut sorted = Sorted::default();
+        while sorted.ripe.is_none()
             && let Some((first, taken)) = stripe.limbo.take(slab, batch)
         {
             // It is roughly so many.
             take_most(&stripe.in_limbo, taken);
-            let announced = Announced::entries();
-            let mut handle = first;
-            for rest in (0..taken).rev() {
-                let next = List::next(slab, handle);
-                let address = slab.slot(handle).address();
-                let is_read = announced.as_ref().is_none_or(|announced| announced.may_contain(address));
-                let chain = if is_read { &mut read } else { &mut ripe };
-                if let Some((_, last)) = chain {
-                    List::link(slab, *last, handle);
-                    *last = handle;
-                } else {
-                    *chain = Some((handle, handle));
-                }
-                if rest > 0 {
-                    handle = next.expect("as many as were taken");
-                }
-            }
+            sorted.sort(slab, first, taken, Announced::entries().as_ref());
         }
-        if let Some((first, last)) = read {
-            stripe.limbo.push_chain(slab, first, last);
-        }
-        if let Some((first, last)) = ripe {
-            stripe.ripe.push_chain(slab, first, last);
-        }
-        self.index.free_tables();
-        ripe.is_some()
+        sorted.put_back(slab, stripe)
     }
 
     /// Drops a ripe entry of `from`; its room and its slot go to `own`. False if there is none.
@@ -112,6 +124,47 @@ impl<K, V> Store<K, V> {
             }
         }
         self.index.free_tables();
+    }
+}
+
+/// What was in limbo: chains of what somebody reads, and of what nobody does, each by its first and its last.
+#[derive(Default)]
+struct Sorted {
+    read: Option<(u32, u32)>,
+    ripe: Option<(u32, u32)>,
+}
+
+impl Sorted {
+    /// Up to so many of a chain that the caller has taken.
+    fn sort<K, V>(&mut self, slab: &Slab<K, V>, first: u32, most: u64, announced: Option<&Announced>) {
+        let (mut next, mut left) = (Some(first), most);
+        while let Some(handle) = next
+            && left > 0
+        {
+            left -= 1;
+            // Of the last one it may be what others have taken by now.
+            next = List::next(slab, handle);
+            let address = slab.slot(handle).address();
+            let is_read = announced.is_none_or(|announced| announced.may_contain(address));
+            let chain = if is_read { &mut self.read } else { &mut self.ripe };
+            if let Some((_, last)) = chain {
+                List::link(slab, *last, handle);
+                *last = handle;
+            } else {
+                *chain = Some((handle, handle));
+            }
+        }
+    }
+
+    /// Says whether anything was ripe.
+    fn put_back<K, V>(self, slab: &Slab<K, V>, stripe: &Stripe) -> bool {
+        if let Some((first, last)) = self.read {
+            stripe.limbo.push_chain(slab, first, last);
+        }
+        if let Some((first, last)) = self.ripe {
+            stripe.ripe.push_chain(slab, first, last);
+        }
+        self.ripe.is_some()
     }
 }
 

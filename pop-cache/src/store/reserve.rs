@@ -43,30 +43,38 @@ impl<K, V> Store<K, V> {
     /// After an insert: keeps the stripe's circle full, in a few steps.
     pub(crate) fn refill(&self, own: Own<'_>, at: Option<Timestamp>) {
         let stripe = own.stripe;
-        let share = self.share();
+        let mean = self.mean_weight();
+        let share = self.share_of(mean);
         let excess = self.weight.excess();
+        let mut pipeline = stripe.pipeline();
         // Where entries are heavier than what may be on its way, one of them is too much to give ahead of the need.
-        let is_fine = self.mean_weight() <= share;
+        let is_fine = mean <= share;
         for turn in 0..AHEAD {
             if !is_fine && excess == 0 {
                 break;
             }
-            if (self.weight.spare() > share || stripe.pipeline() >= share) && excess == 0 {
+            if (pipeline >= share || self.weight.spare() > share) && excess == 0 {
                 break;
             }
-            if self.evict(own, 0, u64::from(turn == 0), at).is_none() {
-                break;
-            }
+            let Some(evicted) = self.evict(own, 0, u64::from(turn == 0), at) else { break };
+            pipeline = pipeline.saturating_add(evicted);
         }
         if let Some(seats) = &self.seats
             && seats.spare() == 0
-            && stripe.pipeline() < share
+            && pipeline < share
         {
             let _evicted = self.evict(own, 0, 1, at);
         }
-        self.expire(own, at);
-        self.sweep(own);
-        self.settle(own, share);
+        if !self.deadlines.is_empty() {
+            self.expire(own, at);
+        }
+        if self.tags.sweep.is_under_way() {
+            self.sweep(own);
+        }
+        // Else there is nothing to settle.
+        if pipeline > 2 * share || stripe.in_limbo.load(Ordering::Relaxed) > 2 * BATCH {
+            self.settle(own, share);
+        }
     }
 
     /// Gives back what the stripe has too much of, and drops what waits for too long.
@@ -165,7 +173,12 @@ impl<K, V> Store<K, V> {
 
     /// How much may be on its way from eviction to reuse in one stripe.
     pub(super) fn share(&self) -> u64 {
+        self.share_of(self.mean_weight())
+    }
+
+    /// The same, of entries that weigh so much.
+    fn share_of(&self, mean_weight: u64) -> u64 {
         let most = (self.weight.capacity() / HEADROOM) >> self.stripes.len().ilog2();
-        most.min(BATCH.saturating_mul(self.mean_weight() + 1))
+        most.min(BATCH.saturating_mul(mean_weight + 1))
     }
 }
