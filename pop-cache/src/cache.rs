@@ -22,8 +22,9 @@ use crate::flight::Flights;
 use crate::memory::kind;
 use crate::stats::Stats;
 use crate::store::{Store, Terms, Weigher};
-use crate::stripe::{Count, Stripe};
+use crate::stripe::{Count, Own, Stripe};
 use crate::sync::Ordering;
+use crate::table::Hash as IndexHash;
 
 /// A lock-free cache, bounded by weight.
 ///
@@ -223,6 +224,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         self.insert_on(key, value, terms, at)
     }
 
+    #[inline]
     pub(crate) fn insert_on(
         &self,
         key: K,
@@ -233,15 +235,29 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
         let shared = &*self.shared;
         let own = shared.store.stripes.own();
         let hash = shared.store.hash(&key);
-        let (weight, capacity) = (terms.weight, self.capacity());
-        if weight == 1
-            && capacity > 0
+        if terms.weight == 1
+            && self.capacity() > 0
             && let Some(handle) = shared.store.reuse(own)
         {
             shared.store.insert_into(own, handle, hash, key, value, terms);
             shared.store.refill(own, at);
             return Ok(());
         }
+        self.insert_reserving(own, hash, (key, value), terms, at)
+    }
+
+    /// Takes an entry in for which room has to be made.
+    #[inline(never)]
+    fn insert_reserving(
+        &self,
+        own: Own<'_>,
+        hash: IndexHash,
+        (key, value): (K, V),
+        terms: Terms,
+        at: Option<Timestamp>,
+    ) -> Result<(), Refused<K, V>> {
+        let shared = &*self.shared;
+        let (weight, capacity) = (terms.weight, self.capacity());
         let reserved = weight <= capacity && shared.store.reserve(own, weight, at);
         let refused = if reserved {
             match shared.store.insert(own, hash, key, value, terms) {

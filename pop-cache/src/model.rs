@@ -112,8 +112,7 @@ impl Model {
         let watched = Watched { cell: loom::cell::UnsafeCell::new(value) };
         let hash = Self::hash(key);
         // SAFETY: a new slot is free and ours.
-        unsafe { self.index.slab.write(handle, hash.home, key, watched) };
-        self.index.slab.slot(handle).kind.store(kind::MAIN, Ordering::Relaxed);
+        unsafe { self.index.slab.write(handle, hash.home, (key, watched), kind::MAIN) };
         self.alive.fetch_add(1, Ordering::Relaxed);
         match self.index.insert(&Hazard::new(), hash, handle) {
             Inserted::New(_) => {}

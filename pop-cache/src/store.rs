@@ -138,8 +138,13 @@ impl<K, V> Store<K, V> {
 
     /// What an entry weighs whose slot the caller may look at.
     pub(crate) fn weight_of(&self, handle: u32) -> u64 {
-        let kind = self.index.slab.slot(handle).kind.load(Ordering::Relaxed);
-        if kind & kind::WEIGHTED == 0 {
+        self.weight_by(handle, self.index.slab.slot(handle).kind.load(Ordering::Relaxed))
+    }
+
+    /// The same, by the slot's marks.
+    #[inline]
+    fn weight_by(&self, handle: u32, marks: u8) -> u64 {
+        if marks & kind::WEIGHTED == 0 {
             1
         } else {
             self.index.slab.word(Word::Weight, handle).load(Ordering::Relaxed)
@@ -192,16 +197,13 @@ struct Leaving<'s, K, V> {
 impl<K, V> Drop for Leaving<'_, K, V> {
     fn drop(&mut self) {
         let Self { store, own, handle } = *self;
-        let weight = store.weight_of(handle);
-        own.count(Count::WeightOut, weight);
+        let slot = store.index.slab.slot(handle);
+        own.count(Count::WeightOut, store.weight_by(handle, slot.kind.load(Ordering::Relaxed)));
         // All bits of the mask: whoever moves it to the main clock meanwhile either comes before or fails.
         const { assert!(kind::RETIRED == kind::MASK) };
-        store.policy.gone(
-            own.policy(),
-            store.index.slab.slot(handle).kind.fetch_or(kind::RETIRED, Ordering::Relaxed),
-        );
+        store.policy.gone(own.policy(), slot.kind.fetch_or(kind::RETIRED, Ordering::Relaxed));
         let in_limbo = &own.stripe.in_limbo;
         in_limbo.store(in_limbo.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        own.stripe.limbo.push(&store.index.slab, handle);
+        own.stripe.limbo.push_slot(slot, handle);
     }
 }

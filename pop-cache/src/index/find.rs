@@ -27,8 +27,11 @@ impl<K, V> Index<K, V> {
         K: Borrow<Q>,
     {
         let table = self.table(&hazard);
+        // Before the words are read, as in `find_slowly`.
+        let is_newest = !table.has_previous();
         let bucket = table.bucket(table.place(hash.home, 0));
-        let matching = Look::at(bucket).matching(hash);
+        let look = Look::at(bucket);
+        let matching = look.matching(hash);
         if matching != 0 {
             let word = &bucket[matching.trailing_zeros() as usize % WORDS];
             let seen = word.load(Ordering::Relaxed);
@@ -46,22 +49,11 @@ impl<K, V> Index<K, V> {
                 }
             }
         }
-        if matching == 0 && self.lacks(table, hash) {
+        // No entry has this hash: the first choice says so, from which no entry went on.
+        if matching == 0 && is_newest && look.is_plain() && look.same(hash) == 0 {
             return Read::Absent;
         }
         Read::Unclear(hazard)
-    }
-
-    /// Whether no entry has this hash: its first choice says so, from which no entry went on, in a table that is not being
-    /// replaced. False if it is not as clear.
-    #[inline]
-    fn lacks(&self, table: &Table, hash: Hash) -> bool {
-        // Before the words are read, as in `find_slowly`.
-        if table.has_previous() {
-            return false;
-        }
-        let look = Look::at(table.bucket(table.place(hash.home, 0)));
-        look.is_plain() && look.same(hash) == 0
     }
 
     /// The same, by every choice and in tables that are being replaced.

@@ -97,12 +97,12 @@ impl<K, V> Index<K, V> {
         &self,
         table: &'t Table,
         hazard: &Hazard,
+        slot: &Slot<K, V>,
         handle: u32,
     ) -> Option<(&'t AtomicU64, u64)> {
         if table.has_previous() {
             return None;
         }
-        let slot = self.slab.slot(handle);
         hazard.announce(slot.address());
         // After the announcement, so the entry stays in its slot while its word stays.
         let bucket = table.bucket(table.place(slot.home(), 0));

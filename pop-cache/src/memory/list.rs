@@ -1,6 +1,6 @@
 //! Slots in a stack.
 
-use super::Slab;
+use super::{Slab, Slot};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A stack of slots, linked through them (Treiber, 1986).
@@ -28,9 +28,19 @@ impl List {
         self.push_chain(slab, handle, handle);
     }
 
+    /// The same, of a slot that is at hand.
+    #[inline]
+    pub(crate) fn push_slot<K, V>(&self, slot: &Slot<K, V>, handle: u32) {
+        self.push_linked(handle, slot);
+    }
+
     /// Puts a chain on top that the caller alone has.
     pub(crate) fn push_chain<K, V>(&self, slab: &Slab<K, V>, first: u32, last: u32) {
-        let last = slab.slot(last);
+        self.push_linked(first, slab.slot(last));
+    }
+
+    #[inline]
+    fn push_linked<K, V>(&self, first: u32, last: &Slot<K, V>) {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             last.link.store((word & HEAD) as u32, Ordering::Relaxed);

@@ -214,16 +214,18 @@ impl<K, V> Slab<K, V> {
         unsafe { &*chunk.add(place) }
     }
 
-    /// Puts an entry into a free slot.
+    /// Puts an entry into a free slot, with these marks.
     ///
     /// # Safety
     /// The slot is free and the caller alone has its handle.
-    pub(crate) unsafe fn write(&self, handle: u32, home: u32, key: K, value: V) {
+    #[inline]
+    pub(crate) unsafe fn write(&self, handle: u32, home: u32, (key, value): (K, V), marks: u8) {
         let slot = self.slot(handle);
         debug_assert!(slot.is(kind::FREE));
         slot.link.store(home, Ordering::Relaxed);
         // SAFETY: nobody else looks into a free slot.
         unsafe { (*slot.pair.get()).write((key, value)) };
+        slot.kind.store(marks, Ordering::Relaxed);
     }
 
     /// Key and value of an occupied slot.

@@ -124,9 +124,8 @@ impl<K: Eq, V> Store<K, V> {
         }
         let is_plain = terms.weight == 1 && terms.deadline.is_none() && terms.extra.is_none();
         let marks = if is_plain { kind::SMALL } else { self.write_terms(handle, terms) };
-        // SAFETY: a slot from `slot` is free and ours alone; it is marked below.
-        unsafe { slab.write(handle, hash.home, key, value) };
-        slab.slot(handle).kind.store(marks, Ordering::Relaxed);
+        // SAFETY: a slot from `slot` is free and ours alone.
+        unsafe { slab.write(handle, hash.home, (key, value), marks) };
     }
 
     /// Writes what is beside a slot of the caller's, and says how the slot is to be marked.

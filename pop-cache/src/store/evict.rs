@@ -98,10 +98,12 @@ impl<K, V> Store<K, V> {
     ) -> Option<u64> {
         let table = self.index.table(hazard);
         let slot = self.index.slab.slot(handle);
-        if let Some((word, seen)) = self.index.word_of(table, hazard, handle)
-            && slot.kind.load(Ordering::Relaxed) & (kind::DEADLINE | kind::TAGGED | kind::PINNED) == 0
-        {
-            let weight = self.weight_of(handle);
+        let Some((word, seen)) = self.index.word_of(table, hazard, slot, handle) else {
+            return self.evict_slot_slowly(own, hazard, handle, by, at);
+        };
+        let marks = slot.kind.load(Ordering::Relaxed);
+        if marks & (kind::DEADLINE | kind::TAGGED | kind::PINNED) == 0 {
+            let weight = self.weight_by(handle, marks);
             let ghost = self.ghost(own, &table.queues, slot.frequency.load(Ordering::Relaxed), by);
             if !Index::<K, V>::evict_word(word, seen, ghost) {
                 return None;
