@@ -246,7 +246,7 @@ mod tests {
 
     fn insert(index: &Index<u64, ()>, home: u32, key: u64) -> Inserted {
         let handle = index.slab.bump().expect("a slot");
-        // SAFETY: a slot from `bump` is free and ours alone; it is marked below.
+        // SAFETY: a slot from `bump` is free and ours alone.
         unsafe { index.slab.write(handle, home, (key, ()), crate::memory::kind::SMALL) };
         index.insert(&Hazard::new(), hash(home, key), handle)
     }
