@@ -39,6 +39,9 @@ pub struct InlineCache<K, V> {
     sets: Sets,
     count: usize,
     capacity: usize,
+    /// Sets share the capacity: each has so many ways, and the first ones one more if it does not come out even.
+    ways: usize,
+    larger: usize,
     hasher: RandomState,
     duel: Duel,
     pairs: PhantomData<(K, V)>,
@@ -55,13 +58,9 @@ struct Home<'a> {
     set: Set<'a>,
     /// Which of the sets it is.
     index: usize,
-    /// Ways that may be used.
-    ways: usize,
     tag: u8,
     /// The words of the key.
     key: Pair,
-    /// Which bits of the first two words are the key's.
-    mask: [u64; 2],
 }
 
 impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
@@ -85,6 +84,8 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
             sets: Sets::new(count, Self::LAYOUT),
             count,
             capacity,
+            ways: capacity / count.max(1),
+            larger: capacity % count.max(1),
             hasher,
             duel: Duel::new(),
             pairs: PhantomData,
@@ -121,7 +122,8 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     #[inline]
     pub fn get(&self, key: &K) -> Option<V> {
         let home = self.home(key)?;
-        let (way, pair) = home.set.read(|set| home.find(set))?;
+        home.set.prefetch();
+        let (way, pair) = home.set.read(|set| Self::find(&home, set))?;
         home.set.warm(way);
         Some(Self::value(pair))
     }
@@ -129,7 +131,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     /// A copy of the value, without warming the pair.
     pub fn peek(&self, key: &K) -> Option<V> {
         let home = self.home(key)?;
-        home.set.read(|set| home.find(set)).map(|(_, pair)| Self::value(pair))
+        home.set.read(|set| Self::find(&home, set)).map(|(_, pair)| Self::value(pair))
     }
 
     /// Whether there is a value, without warming the pair.
@@ -142,7 +144,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         let home = self.home(&key)?;
-        home.put(&mut home.set.lock(), Self::pair(home.key, value), &self.duel).map(Self::value)
+        self.put(&home, &mut home.set.lock(), value)
     }
 
     /// The value; if there is none, what `make` makes, which is put in unless another thread was first. Several
@@ -155,10 +157,10 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         let value = make(&key);
         let Some(home) = self.home(&key) else { return value };
         let mut locked = home.set.lock();
-        if let Some((_, pair)) = home.find(locked.set()) {
+        if let Some((_, pair)) = Self::find(&home, locked.set()) {
             return Self::value(pair);
         }
-        home.put(&mut locked, Self::pair(home.key, value), &self.duel);
+        self.push(&home, &mut locked, value);
         value
     }
 
@@ -168,12 +170,12 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     pub fn update(&self, key: K, change: impl FnOnce(Option<V>) -> Option<V>) -> Option<V> {
         let home = self.home(&key)?;
         let mut locked = home.set.lock();
-        let found = home.find(locked.set());
+        let found = Self::find(&home, locked.set());
         let changed = change(found.map(|(_, pair)| Self::value(pair)));
         match (found, changed) {
             (Some((way, _)), None) => locked.clear(way),
             (_, Some(value)) => {
-                home.put(&mut locked, Self::pair(home.key, value), &self.duel);
+                self.put(&home, &mut locked, value);
             }
             (None, None) => {}
         }
@@ -184,7 +186,7 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
     pub fn remove(&self, key: &K) -> Option<V> {
         let home = self.home(key)?;
         let mut locked = home.set.lock();
-        let (way, pair) = home.find(locked.set())?;
+        let (way, pair) = Self::find(&home, locked.set())?;
         locked.clear(way);
         Some(Self::value(pair))
     }
@@ -219,13 +221,13 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set(&self, index: usize) -> Set<'_> {
         self.sets.set(index, Self::LAYOUT)
     }
 
     /// None if the capacity is 0.
-    #[inline]
+    #[inline(always)]
     fn home(&self, key: &K) -> Option<Home<'_>> {
         if self.count == 0 {
             return None;
@@ -234,10 +236,32 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
         // The high bits choose the set, the low ones the tag.
         let index = ((u128::from(hash) * self.count as u128) >> 64) as usize;
         let tag = (hash as u8 & 0x7F).max(1);
-        // Sets share the capacity: the first ones have one way more if it does not come out even.
-        let ways = self.capacity / self.count + usize::from(index < self.capacity % self.count);
-        let mask = [low(K::BITS) as u64, (low(K::BITS) >> 64) as u64];
-        Some(Home { set: self.set(index), index, ways, tag, key: Self::pair_of_key(*key), mask })
+        Some(Home { set: self.set(index), index, tag, key: Self::pair_of_key(*key) })
+    }
+
+    #[inline(always)]
+    fn find(home: &Home<'_>, set: Set<'_>) -> Option<(usize, Pair)> {
+        let (low, high) = (low(K::BITS) as u64, (low(K::BITS) >> 64) as u64);
+        let is_it = |pair: Pair| (pair[0] ^ home.key[0]) & low == 0 && (pair[1] ^ home.key[1]) & high == 0;
+        set.find(home.tag, is_it)
+    }
+
+    /// Puts a value into the locked set, and returns what the key had.
+    #[inline]
+    fn put(&self, home: &Home<'_>, locked: &mut Locked<'_>, value: V) -> Option<V> {
+        if let Some((way, old)) = Self::find(home, locked.set()) {
+            locked.overwrite(way, Self::pair(home.key, value));
+            return Some(Self::value(old));
+        }
+        self.push(home, locked, value);
+        None
+    }
+
+    /// The same if the key is not there.
+    #[inline]
+    fn push(&self, home: &Home<'_>, locked: &mut Locked<'_>, value: V) {
+        let ways = self.ways + usize::from(home.index < self.larger);
+        locked.push(ways, self.duel.hand(home.index), home.tag, Self::pair(home.key, value));
     }
 
     #[inline]
@@ -273,25 +297,5 @@ impl<K: Inline + Hash + Eq, V: Inline> InlineCache<K, V> {
 
     fn key(pair: Pair) -> K {
         K::from_bits((u128::from(pair[0]) | u128::from(pair[1]) << 64) & low(K::BITS))
-    }
-}
-
-impl Home<'_> {
-    #[inline]
-    fn find(&self, set: Set<'_>) -> Option<(usize, Pair)> {
-        let [low, high] = self.mask;
-        set.find(self.tag, |pair| (pair[0] ^ self.key[0]) & low == 0 && (pair[1] ^ self.key[1]) & high == 0)
-    }
-
-    /// Puts a pair into the locked set, and returns what the key had.
-    #[inline]
-    fn put(&self, locked: &mut Locked<'_>, pair: Pair, duel: &Duel) -> Option<Pair> {
-        if let Some((way, old)) = self.find(locked.set()) {
-            locked.overwrite(way, pair);
-            return Some(old);
-        }
-        let way = locked.make_room(self.ways, duel.hand(self.index));
-        locked.put(way, self.tag, pair);
-        None
     }
 }

@@ -20,8 +20,10 @@
 //! version, or a later one, and reads again. If it saw none it read what was before, whole.
 //!
 //! Heat is set by readers outside of this: a bit each for the first and the second hit, by an atomic or, and no write
-//! after that. Writers change the marks by atomic operations too, so neither undoes the other.
+//! after that. A writer swaps the marks whole, once: that may undo a hit of the same moment, which is a hint less, and an
+//! atomic or brings no old tag back.
 
+use crate::memory::{Lines, prefetch};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Ways of a set, at most: seven bytes of marks.
@@ -39,9 +41,6 @@ const HAND_SHIFT: u32 = 61;
 const BUSY: u64 = 1;
 /// Looks at a busy set before a reader or writer lets others run.
 const SPINS: u32 = 64;
-
-#[repr(align(64))]
-struct Line([AtomicU64; LINE]);
 
 /// How pairs lie in sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +84,16 @@ pub(crate) enum Hand {
 
 /// All sets of a cache.
 pub(crate) struct Sets {
-    lines: Box<[Line]>,
+    /// On large pages where the system has them: with small ones a look-up misses the translation buffer as often as the
+    /// cache.
+    lines: Lines<LINE>,
+    count: usize,
 }
 
 /// One of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Set<'a> {
-    lines: &'a [Line],
+    words: &'a [AtomicU64],
     layout: Layout,
 }
 
@@ -103,39 +105,39 @@ pub(crate) struct Locked<'a> {
 
 impl Sets {
     pub(crate) fn new(sets: usize, layout: Layout) -> Self {
-        let line = || Line(core::array::from_fn(|_| AtomicU64::new(0)));
-        Self { lines: (0..sets * layout.lines).map(|_| line()).collect() }
+        let count = sets * layout.lines;
+        Self { lines: Lines::new(count), count }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&self, index: usize, layout: Layout) -> Set<'_> {
-        Set { lines: &self.lines[index * layout.lines..][..layout.lines], layout }
+        Set { words: self.lines.words(index * layout.lines, layout.lines), layout }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.lines)
+        self.count * size_of::<[AtomicU64; LINE]>()
     }
 }
 
 impl<'a> Set<'a> {
     #[inline]
     fn word(self, at: usize) -> &'a AtomicU64 {
-        &self.lines[at / LINE].0[at % LINE]
+        &self.words[at]
     }
 
     #[inline]
     fn version(self) -> &'a AtomicU64 {
-        &self.lines[0].0[0]
+        &self.words[0]
     }
 
     #[inline]
     fn marks(self) -> &'a AtomicU64 {
-        &self.lines[0].0[1]
+        &self.words[1]
     }
 
     /// What `read` makes of the set, from a moment when no writer was in it. It may run several times, on words that
     /// do not fit each other.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read<R>(self, read: impl Fn(Set<'a>) -> R) -> R {
         let mut spins = 0;
         loop {
@@ -153,8 +155,16 @@ impl<'a> Set<'a> {
         }
     }
 
+    /// Asks for the lines after the first: which of them a look-up needs it knows only when it has the first.
+    #[inline(always)]
+    pub(crate) fn prefetch(self) {
+        for line in 1..self.layout.lines {
+            prefetch(&self.words[line * LINE]);
+        }
+    }
+
     /// The way with this tag for which `is_it` holds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(self, tag: u8, is_it: impl Fn(Pair) -> bool) -> Option<(usize, Pair)> {
         let marks = self.marks().load(Ordering::Relaxed);
         // A byte whose seven bits are the tag has no carry into its eighth.
@@ -171,7 +181,7 @@ impl<'a> Set<'a> {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pair(self, way: usize) -> Pair {
         let start = HEAD + way * self.layout.words;
         let mut pair = [0; 4];
@@ -226,15 +236,25 @@ impl<'a> Set<'a> {
 }
 
 impl Locked<'_> {
-    /// Puts a pair into a way, as cold as can be.
+    fn marks(&self) -> u64 {
+        self.set.marks().load(Ordering::Relaxed)
+    }
+
+    /// Relaxed: the version publishes it. Only this writer changes tags; a reader's heat of the same moment may be lost, which
+    /// is a hint less, and since readers set heat by atomic changes they bring no old tag back.
+    fn set_marks(&mut self, marks: u64) {
+        let _heat_of_the_same_moment = self.set.marks().swap(marks, Ordering::Relaxed);
+    }
+
+    /// Puts a pair into a way that is empty or makes room, as cold as can be.
+    #[cfg(test)]
     pub(crate) fn put(&mut self, way: usize, tag: u8, pair: Pair) {
-        debug_assert!(tag != 0 && tag < 0x80, "0 is an empty way");
-        self.clear(way);
         self.overwrite(way, pair);
-        self.set.marks().fetch_or(u64::from(tag) << (8 * way), Ordering::Relaxed);
+        self.set_marks(with_tag(self.marks(), way, tag));
     }
 
     /// Changes the pair of a way; it stays as hot as it was.
+    #[inline]
     pub(crate) fn overwrite(&mut self, way: usize, pair: Pair) {
         let start = HEAD + way * self.set.layout.words;
         for (at, &word) in pair.iter().take(self.set.layout.words).enumerate() {
@@ -244,46 +264,38 @@ impl Locked<'_> {
 
     /// Empties a way.
     pub(crate) fn clear(&mut self, way: usize) {
-        let marks = 0xFF << (8 * way) | 1 << (HIGH_HEAT_SHIFT + way as u32);
-        self.set.marks().fetch_and(!marks, Ordering::Relaxed);
+        self.set_marks(self.marks() & !marks_of(way));
     }
 
-    /// An empty way below `ways`, else the first cold one from the hand on; those it passes cool. The hand then stays or
-    /// goes on, see [`Hand`].
-    pub(crate) fn make_room(&mut self, ways: usize, hand: Hand) -> usize {
-        let marks = self.set.marks().load(Ordering::Relaxed);
-        if let Some(empty) = (0..ways).find(|way| marks >> (8 * way) & 0x7F == 0) {
-            return empty;
+    /// Puts a new pair in, as cold as can be: into an empty way below `ways`, else into the first cold one from the hand on;
+    /// those it passes cool. The hand then stays or goes on, see [`Hand`].
+    #[inline]
+    pub(crate) fn push(&mut self, ways: usize, hand: Hand, tag: u8, pair: Pair) {
+        let mut marks = self.marks();
+        let way = match empty(marks, ways) {
+            Some(way) => way,
+            None => self.make_room(&mut marks, ways, hand),
+        };
+        self.overwrite(way, pair);
+        self.set_marks(with_tag(marks, way, tag));
+    }
+
+    fn make_room(&mut self, marks: &mut u64, ways: usize, hand: Hand) -> usize {
+        let after = |way: usize| if way + 1 < ways { way + 1 } else { 0 };
+        let mut way = (self.version >> HAND_SHIFT) as usize;
+        if way >= ways {
+            way = 0;
         }
-        let mut way = (self.version >> HAND_SHIFT) as usize % ways;
-        // Each round takes one bit of heat from each way; readers may put it back, but not for ever.
-        for _ in 0..3 * ways {
-            if !self.cool(way) {
-                break;
-            }
-            way = (way + 1) % ways;
+        // Each round takes one bit of heat from each way, of two.
+        while cool(marks, way) {
+            way = after(way);
         }
         let next = match hand {
             Hand::Stays => way,
-            Hand::GoesOn => (way + 1) % ways,
+            Hand::GoesOn => after(way),
         };
         self.version = self.version & !(7 << HAND_SHIFT) | (next as u64) << HAND_SHIFT;
         way
-    }
-
-    /// Takes one bit of heat from a way. False if it had none.
-    fn cool(&mut self, way: usize) -> bool {
-        let low = 0x80 << (8 * way);
-        let high = 1 << (HIGH_HEAT_SHIFT + way as u32);
-        let marks = self.set.marks().load(Ordering::Relaxed);
-        if marks & high != 0 {
-            self.set.marks().fetch_and(!high, Ordering::Relaxed);
-        } else if marks & low != 0 {
-            self.set.marks().fetch_and(!low, Ordering::Relaxed);
-        } else {
-            return false;
-        }
-        true
     }
 
     #[inline]
@@ -299,6 +311,37 @@ impl Drop for Locked<'_> {
         // Release: pairs with the acquires in `read` and `lock`.
         self.set.version().store(hand | count, Ordering::Release);
     }
+}
+
+/// All marks of a way.
+fn marks_of(way: usize) -> u64 {
+    0xFF << (8 * way) | 1 << (HIGH_HEAT_SHIFT + way as u32)
+}
+
+/// The marks, with a cold pair of this tag in a way.
+#[inline]
+fn with_tag(marks: u64, way: usize, tag: u8) -> u64 {
+    debug_assert!(tag != 0 && tag < 0x80, "0 is an empty way");
+    marks & !marks_of(way) | u64::from(tag) << (8 * way)
+}
+
+/// An empty way below `ways`.
+#[inline]
+fn empty(marks: u64, ways: usize) -> Option<usize> {
+    // A byte whose seven bits are zero has no carry into its eighth.
+    let free = !((marks & TAGS) + TAGS) & LOW_HEAT;
+    let way = (free.trailing_zeros() / 8) as usize;
+    (way < ways).then_some(way)
+}
+
+/// Takes one bit of heat from a way. False if it had none.
+#[inline]
+fn cool(marks: &mut u64, way: usize) -> bool {
+    let low = 0x80 << (8 * way);
+    let high = 1 << (HIGH_HEAT_SHIFT + way as u32);
+    let bit = if *marks & high != 0 { high } else { *marks & low };
+    *marks &= !bit;
+    bit != 0
 }
 
 /// Another thread is in the set: a few dozen instructions, unless it was put aside right there.
@@ -358,10 +401,18 @@ mod tests {
         let set = sets.set(0, layout);
         (0..7).for_each(|way| set.lock().put(way, 1, [way as u64, 0, 0, 0]));
         (0..7).for_each(|way| (0..2).for_each(|_| set.warm(way)));
-        assert_eq!(set.lock().make_room(7, Hand::Stays), 0, "two rounds cool them all");
+        let mut next = 100;
+        let mut push = |hand| {
+            next += 1;
+            set.lock().push(7, hand, 2, [next, 0, 0, 0]);
+            (0..7).find(|&way| set.pair(way)[0] == next).expect("it is in")
+        };
+        assert_eq!(push(Hand::Stays), 0, "two rounds cool them all");
         (0..3).for_each(|way| set.warm(way));
-        assert_eq!(set.lock().make_room(7, Hand::Stays), 3);
-        assert_eq!(set.lock().make_room(7, Hand::GoesOn), 3, "the hand stayed");
-        assert_eq!(set.lock().make_room(7, Hand::Stays), 4, "the hand went on");
+        assert_eq!(push(Hand::Stays), 3);
+        assert_eq!(push(Hand::GoesOn), 3, "the hand stayed");
+        assert_eq!(push(Hand::Stays), 4, "the hand went on");
+        set.lock().clear(6);
+        assert_eq!(push(Hand::Stays), 6, "an empty way comes first");
     }
 }

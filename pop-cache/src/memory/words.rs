@@ -47,6 +47,14 @@ impl<const N: usize> Lines<N> {
         // SAFETY: there are `count` lines from the first on.
         unsafe { &*self.first.add(place) }
     }
+
+    /// The words of so many lines, from one on.
+    #[inline]
+    pub(crate) fn words(&self, place: usize, lines: usize) -> &[AtomicU64] {
+        assert!(place < self.count && lines <= self.count - place, "no such lines");
+        // SAFETY: as above; lines lie one behind the other.
+        unsafe { core::slice::from_raw_parts(self.first.add(place).cast(), lines * N) }
+    }
 }
 
 impl<const N: usize> Drop for Lines<N> {
