@@ -252,14 +252,10 @@ impl Drop for Hazard {
 /// Every announced entry at this moment, as a set that may say yes too often but never no.
 pub(crate) struct Announced {
     bits: [u64; Self::WORDS],
-    /// The first addresses one by one.
-    addresses: [usize; Self::FEW],
-    count: usize,
 }
 
 impl Announced {
     const WORDS: usize = 32;
-    const FEW: usize = 16;
 
     /// None if the barrier failed.
     pub(crate) fn entries() -> Option<Self> {
@@ -275,7 +271,7 @@ impl Announced {
         if !barrier::heavy() {
             return None;
         }
-        let mut announced = Self { bits: [0; Self::WORDS], addresses: [0; Self::FEW], count: 0 };
+        let mut announced = Self { bits: [0; Self::WORDS] };
         for record in REGISTRY.records.iter() {
             for announcement in &record.announcements {
                 // Acquire pairs with the release in `Hazard::drop`.
@@ -283,10 +279,6 @@ impl Announced {
                 if address != 0 {
                     let (word, bit) = Self::place(address);
                     announced.bits[word] |= bit;
-                    if let Some(place) = announced.addresses.get_mut(announced.count) {
-                        *place = address;
-                    }
-                    announced.count += 1;
                 }
             }
         }
@@ -296,11 +288,6 @@ impl Announced {
     fn place(address: usize) -> (usize, u64) {
         let bit = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 11);
         (bit as usize / 64, 1 << (bit % 64))
-    }
-
-    /// All of them, if they are few.
-    pub(crate) fn few(&self) -> Option<&[usize]> {
-        self.addresses.get(..self.count)
     }
 
     pub(crate) fn may_contain(&self, address: usize) -> bool {

@@ -150,25 +150,6 @@ impl Model {
         self.limbo.push(&self.index.slab, handle);
     }
 
-    /// The whole limbo at once, without a look at its entries if none of them is read; else nothing.
-    pub fn reclaim_at_once(&self) {
-        let slab = &self.index.slab;
-        let Some(first) = self.limbo.take_all() else { return };
-        let chain: Vec<u32> =
-            core::iter::successors(Some(first), |&handle| List::next(slab, handle)).collect();
-        let announced = Announced::entries().expect("a barrier");
-        let few = announced.few().expect("a few");
-        if few.iter().any(|&address| slab.may_be_retired(address)) {
-            self.limbo.push_chain(slab, first, *chain.last().expect("the first"));
-            return;
-        }
-        for handle in chain {
-            // SAFETY: retired before it came into limbo, so it would be found so if it was announced.
-            drop(unsafe { slab.take(handle) });
-            self.alive.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     pub fn reclaim(&self) {
         let slab = &self.index.slab;
         if let Some((first, taken)) = self.limbo.take(slab, u64::MAX) {

@@ -82,39 +82,6 @@ fn a_get_never_reads_what_is_reclaimed() {
 }
 
 #[test]
-fn a_get_never_reads_what_is_reclaimed_at_once() {
-    model(
-        |model| model.insert(1, 10),
-        |model| assert!(matches!(model.get(1), None | Some(10))),
-        |model| {
-            model.remove(1);
-            model.reclaim_at_once();
-        },
-        |model| {
-            model.reclaim_at_once();
-            assert_eq!(model.counts(), (0, 0));
-        },
-    );
-}
-
-#[test]
-fn two_that_reclaim_at_once_drop_an_entry_once() {
-    let remove = |model: &Model| {
-        model.remove(1);
-        model.reclaim_at_once();
-    };
-    model(
-        |model| model.insert(1, 10),
-        remove,
-        remove,
-        |model| {
-            model.reclaim_at_once();
-            assert_eq!(model.counts(), (0, 0));
-        },
-    );
-}
-
-#[test]
 fn a_get_sees_the_old_value_or_the_new() {
     model(
         |model| model.insert(1, 10),

@@ -90,29 +90,6 @@ impl List {
         }
     }
 
-    /// Takes all slots: the first of a chain that ends where [`next`](Self::next) finds none.
-    pub(crate) fn take_all(&self) -> Option<u32> {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            let first = ((word & HEAD) as u32).checked_sub(1)?;
-            let new = (word >> 32).wrapping_add(1) << 32;
-            // Another push or pop won if this fails.
-            match self.word.compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Some(first),
-                Err(other) => word = other,
-            }
-        }
-    }
-
-    /// Puts a chain that ends by itself, and that the caller alone has, into an empty list. False if the list is not empty.
-    pub(crate) fn begin(&self, first: u32) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
-        let new = ((word >> 32).wrapping_add(1) << 32) | u64::from(first + 1);
-        // Release as in `push_chain`.
-        word & HEAD == 0
-            && self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed).is_ok()
-    }
-
     /// Lets a slot follow another, both in the caller's hand.
     pub(crate) fn link<K, V>(slab: &Slab<K, V>, handle: u32, next: u32) {
         slab.slot(handle).link.store(next + 1, Ordering::Relaxed);

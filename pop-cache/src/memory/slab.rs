@@ -180,16 +180,6 @@ impl<K, V> Slab<K, V> {
         (handle < self.first_length).then(|| unsafe { &*self.first.add(handle as usize) })
     }
 
-    /// Whether a retired slot may be at this address, which need not be one of this slab's.
-    pub(crate) fn may_be_retired(&self, address: usize) -> bool {
-        let place = address.wrapping_sub(self.first.addr()) / size_of::<Slot<K, V>>();
-        match u32::try_from(place).ok().and_then(|handle| self.first_slot(handle)) {
-            Some(slot) => slot.is(kind::RETIRED),
-            // The further chunks are not looked through.
-            None => self.length() > self.first_length,
-        }
-    }
-
     /// The slot of a handle that [`bump`](Self::bump) has handed out.
     #[inline]
     pub(crate) fn slot(&self, handle: u32) -> &Slot<K, V> {

@@ -9,7 +9,7 @@ use crate::sync::Ordering;
 /// Entries that leave limbo together, at most: then the barrier's 5 µs are 20 ns for each.
 pub(super) const BATCH: u64 = if cfg!(loom) { 1 } else { 256 };
 /// The part of all slots that one thread sorts at a time: one in so many.
-const IN_HAND: u32 = if cfg!(loom) { 1 } else { 16 };
+const IN_HAND: u32 = 16;
 
 impl<K, V> Store<K, V> {
     /// Moves what nobody reads any more from limbo to where it is ripe. False if nothing was.
@@ -17,41 +17,6 @@ impl<K, V> Store<K, V> {
     /// A thread that stalls in here has a small part of the entries in its hand, and others do without them.
     #[inline(never)]
     pub(super) fn collect(&self, stripe: &Stripe) -> bool {
-        let slab = &self.index.slab;
-        let waiting = stripe.in_limbo.load(Ordering::Relaxed);
-        let is_a_small_part =
-            waiting <= 3 * BATCH && waiting * u64::from(IN_HAND) <= u64::from(slab.length());
-        let any = if is_a_small_part && stripe.ripe.is_empty() {
-            self.collect_all(stripe)
-        } else {
-            self.collect_some(stripe)
-        };
-        self.index.free_tables();
-        any
-    }
-
-    /// The whole limbo at once, without a look at its entries where none of them is read: so it nearly always is, and then
-    /// this is a few steps for each thread, whatever the number of entries.
-    ///
-    /// Who is announced and waits in this limbo was marked as retired before it came there. So if nothing announced is
-    /// marked, nothing that was taken is announced.
-    fn collect_all(&self, stripe: &Stripe) -> bool {
-        let slab = &self.index.slab;
-        let Some(first) = stripe.limbo.take_all() else { return false };
-        stripe.in_limbo.store(0, Ordering::Relaxed);
-        let announced = Announced::entries();
-        let few = announced.as_ref().and_then(Announced::few);
-        let is_unread = few.is_some_and(|few| !few.iter().any(|&address| slab.may_be_retired(address)));
-        if is_unread && stripe.ripe.begin(first) {
-            return true;
-        }
-        let mut sorted = Sorted::default();
-        sorted.sort(slab, first, u64::MAX, announced.as_ref());
-        sorted.put_back(slab, stripe)
-    }
-
-    /// A batch of the limbo, and another one if all of it is read.
-    fn collect_some(&self, stripe: &Stripe) -> bool {
         let slab = &self.index.slab;
         let batch = u64::from(slab.length() / IN_HAND).clamp(1, BATCH);
         let mut sorted = Sorted::default();
@@ -62,7 +27,9 @@ impl<K, V> Store<K, V> {
             take_most(&stripe.in_limbo, taken);
             sorted.sort(slab, first, taken, Announced::entries().as_ref());
         }
-        sorted.put_back(slab, stripe)
+        let any = sorted.put_back(slab, stripe);
+        self.index.free_tables();
+        any
     }
 
     /// Drops a ripe entry of `from`; its room and its slot go to `own`. False if there is none.
