@@ -132,7 +132,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V>
     }
 
     /// A [`get`](Self::get) that serves an old value while a new one is fetched: past the entry's
-    /// [`refresh_after`](EntryOptions::refresh_after), the first caller has `refresh` called, which should see to it that
+    /// [`refresh_after`](crate::EntryOptions::refresh_after), the first caller has `refresh` called, which should see to it that
     /// the entry is inserted anew, in its own time. Nobody else is told until then.
     pub fn get_or_refresh<Q: Hash + Eq + ?Sized>(&self, key: &Q, refresh: impl FnOnce(&K)) -> Option<V>
     where
