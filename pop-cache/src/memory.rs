@@ -10,8 +10,6 @@ mod once;
 mod slab;
 mod words;
 
-use core::ptr;
-
 pub(crate) use self::list::List;
 pub(crate) use self::once::{Leaked, Once};
 pub(crate) use self::slab::{Slab, Slot, Word, kind};
@@ -24,7 +22,7 @@ pub(crate) fn prefetch<T>(what: &T) {
     // SAFETY: SSE is part of the architecture, and a prefetch of anything is harmless.
     unsafe {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(what).cast());
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(what).cast());
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
     let _unused = what;

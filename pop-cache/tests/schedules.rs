@@ -133,7 +133,8 @@ fn schedules(runner: impl Fn(u64, Box<dyn Fn() + Send + Sync>)) {
 
 fn config() -> Config {
     let mut config = Config::new();
-    config.stack_size = 1 << 18;
+    // A cache of so many atomics as shuttle knows them passes through several frames while it is made.
+    config.stack_size = 1 << 20;
     config
 }
 
