@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::judge;
 use super::plane::Plane;
-use super::run::{self, Inner};
+use super::run::Inner;
 use super::{BuildError, PopBuilder};
 use crate::monitor::Counts;
 
@@ -71,14 +72,14 @@ impl Handle {
     /// # Errors
     /// [`BuildError`] names the field that is wrong; everything then stays as it is.
     pub fn reload(&self, spec: PopBuilder) -> Result<(), BuildError> {
-        run::judge(&spec)?;
+        judge::judge(&spec)?;
         #[allow(unused_mut, reason = "zones are taken out of it")]
         let mut spec = spec;
         #[cfg(feature = "redis")]
         spec.fabric.clone_from(&self.inner.fabric);
         let plane = Plane::new(&spec, Some(&self.inner.plane.load()))?;
         #[cfg(feature = "dns")]
-        if let (Some(swap), Some(authority)) = (&self.inner.authority, run::authority(&mut spec)?) {
+        if let (Some(swap), Some(authority)) = (&self.inner.authority, judge::authority(&mut spec)?) {
             swap.store(authority);
         }
         self.inner.plane.store(Arc::new(plane));

@@ -1,6 +1,7 @@
 //! The PoP: what the rooms are put together to.
 
 mod admin;
+mod bind;
 mod builder;
 mod error;
 #[cfg(feature = "config")]
@@ -8,6 +9,7 @@ mod from_file;
 mod future;
 mod handle;
 mod hosts;
+mod judge;
 mod plane;
 // Without a cache and without routes there is nothing that takes parameters.
 #[cfg_attr(not(any(feature = "cache", feature = "route")), allow(dead_code))]

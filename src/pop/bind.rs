@@ -1,0 +1,150 @@
+//! Binding: every address that a PoP was told, before anything is served.
+
+use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::handle::Addresses;
+use super::{BuildError, Pop, PopBuilder, RunError};
+use crate::serve::{self, Bound};
+
+/// Sockets before somebody serves on them.
+#[derive(Default)]
+pub(super) struct Sockets {
+    pub(super) wanted: Vec<Wanted>,
+    #[cfg(feature = "dns")]
+    pub(super) dns: Vec<super::builder::DnsListener>,
+    /// Bound and not yet served on.
+    pub(super) ready: Option<Ready>,
+    /// Where everything was bound first; later runs bind the same.
+    pub(super) addresses: Option<Addresses>,
+}
+
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) address: SocketAddr,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+#[derive(Default)]
+pub(super) struct Ready {
+    pub(super) http: Vec<Bound>,
+    pub(super) admin: Option<Bound>,
+    #[cfg(feature = "dns")]
+    pub(super) dns: Vec<(pop_dns::server::Server, Option<pop_dns::forward::Forwarder>)>,
+}
+
+impl Pop {
+    /// Binds every address, so that what cannot be bound is known, and free ports are, before anything is served.
+    /// [`run_until`](Self::run_until) does it where it was not done. Must be called within the runtime that serves.
+    ///
+    /// # Errors
+    /// [`RunError::Bind`] names the first address that cannot be bound.
+    pub async fn bind(&self) -> Result<Addresses, RunError> {
+        let (mut wanted, mut addresses) = {
+            let sockets = self.sockets();
+            if let (Some(_), Some(addresses)) = (&sockets.ready, &sockets.addresses) {
+                return Ok(addresses.clone());
+            }
+            if sockets.addresses.is_some() && !self.inner.shares_ports {
+                return Err(RunError::Running);
+            }
+            (sockets.wanted.clone(), sockets.addresses.clone())
+        };
+        let is_first = addresses.is_none();
+        if let Some(addresses) = &addresses {
+            let bound = addresses.http.iter().chain(&addresses.https);
+            wanted.iter_mut().zip(bound).for_each(|(wanted, bound)| wanted.address = *bound);
+        }
+        let mut ready = Ready::default();
+        for Wanted { address, .. } in &mut wanted {
+            let failed = |source| RunError::Bind { address: *address, purpose: "HTTP", source };
+            let (listener, bound) = serve::bind(*address, self.inner.shares_ports).map_err(failed)?;
+            ready.http.push(Bound {
+                listener,
+                address: bound,
+                #[cfg(feature = "tls")]
+                tls: None,
+            });
+        }
+        #[cfg(feature = "tls")]
+        for (bound, wanted) in ready.http.iter_mut().zip(&wanted) {
+            bound.tls.clone_from(&wanted.tls);
+        }
+        #[cfg(feature = "dns")]
+        if is_first {
+            let dns = self.sockets().dns.clone();
+            for (address, forwarder) in dns {
+                let server = pop_dns::server::Server::bind(address).await.map_err(|error| {
+                    RunError::Bind { address, purpose: "DNS", source: std::io::Error::other(error) }
+                })?;
+                ready.dns.push((server, forwarder));
+            }
+        }
+        if let Some(admin) = self.inner.admin.as_ref().filter(|_| is_first) {
+            let address = admin.address;
+            let failed = |source| RunError::Bind { address, purpose: "the admin service", source };
+            let (listener, address) = serve::bind(address, false).map_err(failed)?;
+            #[cfg(feature = "tls")]
+            let tls = match &admin.certificates {
+                Some(certificates) => {
+                    Some(certificates.server_config().map_err(|error| failed(std::io::Error::other(error)))?)
+                }
+                None => None,
+            };
+            ready.admin = Some(Bound {
+                listener,
+                address,
+                #[cfg(feature = "tls")]
+                tls,
+            });
+        }
+        let addresses = addresses.get_or_insert_with(|| Addresses::of(&ready)).clone();
+        let mut sockets = self.sockets();
+        sockets.ready = Some(ready);
+        sockets.addresses = Some(addresses.clone());
+        Ok(addresses)
+    }
+
+    pub(super) fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.inner.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Addresses {
+    fn of(ready: &Ready) -> Self {
+        #[cfg(feature = "tls")]
+        let is_tls = |bound: &&Bound| bound.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_tls = |_: &&Bound| false;
+        let address = |bound: &Bound| bound.address;
+        Self {
+            http: ready.http.iter().filter(|bound| !is_tls(bound)).map(address).collect(),
+            https: ready.http.iter().filter(is_tls).map(address).collect(),
+            admin: ready.admin.as_ref().map(address),
+            #[cfg(feature = "dns")]
+            dns: ready.dns.iter().map(|(server, _)| server.local_addr()).collect(),
+        }
+    }
+}
+
+/// Plain listeners first, then those with TLS.
+pub(super) fn wanted(spec: &PopBuilder) -> Result<Vec<Wanted>, BuildError> {
+    let plain = spec.http.iter().map(|&address| Wanted {
+        address,
+        #[cfg(feature = "tls")]
+        tls: None,
+    });
+    #[allow(unused_mut, reason = "only TLS listeners are added")]
+    let mut wanted: Vec<Wanted> = plain.collect();
+    #[cfg(feature = "tls")]
+    for (address, certificates) in &spec.https {
+        let tls = certificates
+            .server_config()
+            .map_err(|source| BuildError::Tls { field: format!("https {address}"), source: source.into() })?;
+        wanted.push(Wanted { address: *address, tls: Some(tls) });
+    }
+    Ok(wanted)
+}
