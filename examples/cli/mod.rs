@@ -9,6 +9,7 @@
     reason = "a program has no public face, and takes of what is shared what it needs"
 )]
 
+pub mod crew;
 mod place;
 pub mod selftest;
 
@@ -23,6 +24,7 @@ use pop_edge::dns::zone::ZoneError;
 use pop_edge::{BuildError, CertificateError, Pop, RunError};
 use tracing_subscriber::EnvFilter;
 
+use crew::CrewError;
 pub use place::{Clients, Place};
 
 /// More threads than this help nobody.
@@ -177,21 +179,12 @@ pub fn serve(pop: &Pop, workers: usize) -> Result<(), Failure> {
     let first = single()?;
     let addresses = first.block_on(pop.bind())?;
     tracing::info!(target: "pop_edge", name = handle.name(), ?addresses, workers, "serving");
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            let (pop, handle) = (pop.clone(), handle.clone());
-            scope.spawn(move || {
-                let outcome =
-                    single().map_err(Failure::from).and_then(|worker| Ok(worker.block_on(pop.run())?));
-                if let Err(Failure { message, .. }) = outcome {
-                    tracing::error!(target: "pop_edge", message, "a worker ended");
-                    handle.drain();
-                }
-            });
-        }
-        let outcome = first.block_on(pop.run_until(told_to_stop()));
-        handle.drain();
-        outcome.map_err(Failure::from)
+    let work = || Ok(single()?.block_on(pop.run())?);
+    let own = || Ok(first.block_on(pop.run_until(told_to_stop()))?);
+    crew::together(&handle, workers.max(1) - 1, work, own).map_err(|error| match error {
+        CrewError::Failed(failure) => failure,
+        CrewError::Panicked => Failure::new("a worker panicked"),
+        CrewError::NotStarted(error) => error.into(),
     })
 }
 

@@ -8,7 +8,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "../../examples/cli/crew.rs"]
+mod crew;
+
 use clap::{Parser, ValueEnum};
+use crew::CrewError;
 use pop_edge::config::File;
 use pop_edge::{Pop, PopBuilder, RunError};
 use tracing_subscriber::EnvFilter;
@@ -118,28 +122,23 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     // Bound before the other workers start: what cannot be bound is told at once.
     let addresses = main.block_on(pop.bind()).map_err(cannot_run)?;
     tracing::info!(?addresses, workers, "serving");
-    let mut threads = Vec::new();
-    for index in 1..workers {
-        let (pop, runtime) = (pop.clone(), runtime().map_err(|error| failure(FAILED, error))?);
-        let work = move || {
-            let result = runtime.block_on(pop.run());
-            // One worker that cannot serve ends all: half a PoP would go unnoticed.
-            pop.handle().drain();
-            result
-        };
-        let thread = std::thread::Builder::new().name(format!("pop-worker-{index}")).spawn(work);
-        threads.push(thread.map_err(|error| failure(FAILED, error))?);
-    }
-    let mut result = main.block_on(async {
-        tokio::select! {
-            result = pop.run_until(terminated()) => result,
-            () = reload_on_hangup(&pop, &flags.config) => Ok(()),
-        }
-    });
-    for thread in threads {
-        result = result.and(thread.join().unwrap_or(Ok(())));
-    }
-    result.map_err(cannot_run)
+    let work = || match runtime() {
+        Ok(own) => own.block_on(pop.run()).map_err(cannot_run),
+        Err(error) => Err(failure(FAILED, error)),
+    };
+    let own = || {
+        main.block_on(async {
+            tokio::select! {
+                result = pop.run_until(terminated()) => result.map_err(cannot_run),
+                () = reload_on_hangup(&pop, &flags.config) => Ok(()),
+            }
+        })
+    };
+    crew::together(&pop.handle(), workers - 1, work, own).map_err(|error| match error {
+        CrewError::Failed(failure) => failure,
+        CrewError::Panicked => failure(FAILED, "a worker panicked"),
+        CrewError::NotStarted(error) => failure(FAILED, error),
+    })
 }
 
 fn cannot_run(error: RunError) -> Failure {

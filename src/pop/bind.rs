@@ -30,6 +30,8 @@ pub(super) struct Wanted {
 
 #[derive(Default)]
 pub(super) struct Ready {
+    /// The runtime it was bound in.
+    runtime: Option<tokio::runtime::Id>,
     pub(super) http: Vec<Bound>,
     pub(super) admin: Option<Bound>,
     #[cfg(feature = "dns")]
@@ -43,11 +45,35 @@ impl Pop {
     /// # Errors
     /// [`RunError::Bind`] names the first address that cannot be bound.
     pub async fn bind(&self) -> Result<Addresses, RunError> {
-        let (mut wanted, mut addresses) = {
+        let _turn = self.inner.turn.lock().await;
+        {
             let sockets = self.sockets();
             if let (Some(_), Some(addresses)) = (&sockets.ready, &sockets.addresses) {
                 return Ok(addresses.clone());
             }
+        }
+        let (ready, addresses) = self.open().await?;
+        self.sockets().ready = Some(ready);
+        Ok(addresses)
+    }
+
+    /// The sockets of one run: those that [`bind`](Self::bind) left for it, else ones of its own. Where ports are
+    /// shared, what was bound for one runtime is left to it, since sockets of DNS are driven by the runtime they were
+    /// bound in.
+    pub(super) async fn claim(&self) -> Result<Ready, RunError> {
+        let _turn = self.inner.turn.lock().await;
+        let is_ours = |ready: &mut Ready| !self.inner.shares_ports || ready.runtime == runtime();
+        if let Some(ready) = self.sockets().ready.take_if(is_ours) {
+            return Ok(ready);
+        }
+        Ok(self.open().await?.0)
+    }
+
+    /// Binds everything, at the first time; later what can be shared, on the same ports. One at a time: the caller has
+    /// the turn.
+    async fn open(&self) -> Result<(Ready, Addresses), RunError> {
+        let (mut wanted, mut addresses) = {
+            let sockets = self.sockets();
             if sockets.addresses.is_some() && !self.inner.shares_ports {
                 return Err(RunError::Running);
             }
@@ -58,7 +84,7 @@ impl Pop {
             let bound = addresses.http.iter().chain(&addresses.https);
             wanted.iter_mut().zip(bound).for_each(|(wanted, bound)| wanted.address = *bound);
         }
-        let mut ready = Ready::default();
+        let mut ready = Ready { runtime: runtime(), ..Ready::default() };
         for Wanted { address, .. } in &mut wanted {
             let failed = |source| RunError::Bind { address: *address, purpose: "HTTP", source };
             let (listener, bound) = serve::bind(*address, self.inner.shares_ports).map_err(failed)?;
@@ -102,15 +128,17 @@ impl Pop {
             });
         }
         let addresses = addresses.get_or_insert_with(|| Addresses::of(&ready)).clone();
-        let mut sockets = self.sockets();
-        sockets.ready = Some(ready);
-        sockets.addresses = Some(addresses.clone());
-        Ok(addresses)
+        self.sockets().addresses = Some(addresses.clone());
+        Ok((ready, addresses))
     }
 
     pub(super) fn sockets(&self) -> MutexGuard<'_, Sockets> {
         self.inner.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn runtime() -> Option<tokio::runtime::Id> {
+    tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
 }
 
 impl Addresses {

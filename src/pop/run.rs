@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     pub(super) shares_ports: bool,
     pub(super) admin: Option<Admin>,
     pub(super) sockets: Mutex<Sockets>,
+    /// Held by whoever binds: two runs that begin at once bind one after the other.
+    pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
@@ -150,6 +152,7 @@ impl Pop {
             shares_ports: spec.shares_ports,
             admin: spec.admin,
             sockets: Mutex::new(sockets),
+            turn: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -180,8 +183,7 @@ impl Pop {
     /// # Errors
     /// An address cannot be bound.
     pub async fn run_until(&self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        self.bind().await?;
-        let Some(ready) = self.sockets().ready.take() else { return Err(RunError::Running) };
+        let ready = self.claim().await?;
         let inner = &self.inner;
         let mut tasks = JoinSet::new();
         let shared = Arc::new(Shared::new(
