@@ -28,6 +28,9 @@ use crate::cli::{Failure, LogFormat};
   cdn_pop --https 127.0.0.1:8443 --self-signed localhost --origin http://127.0.0.1:8000
   cdn_pop --config pop-edge.toml
 
+SIGTERM and SIGINT drain: exchanges under way end, then it does. SIGHUP reads --config anew; what needs a new start is
+logged as a warning.
+
 A flag counts before an environment variable (POP_HTTP for --http), that before the file, that before the default."
 )]
 struct Options {
@@ -115,12 +118,16 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> Result<(), Failure> {
-    let (file, path) = configuration(options)?;
-    let mut builder = PopBuilder::from_file(&file, path)?;
+    let configured = || {
+        let (file, path) = configuration(options)?;
+        Ok(PopBuilder::from_file(&file, path)?)
+    };
+    let mut builder = configured()?;
     if options.workers != 1 {
         builder = builder.share_ports();
     }
-    cli::serve(&builder.build()?, options.workers)
+    // Flags stay what they are: only a file can say something else than before.
+    cli::serve(&builder.build()?, options.workers, options.config.is_some().then_some(configured))
 }
 
 /// The file, if there is one, and the flags over it; and what errors call that.

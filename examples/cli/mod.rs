@@ -10,6 +10,7 @@
 )]
 
 pub mod crew;
+pub mod hangup;
 mod place;
 pub mod selftest;
 
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use pop_edge::config::FileError;
 use pop_edge::dns::zone::ZoneError;
-use pop_edge::{BuildError, CertificateError, Pop, RunError};
+use pop_edge::{BuildError, CertificateError, Pop, PopBuilder, RunError};
 use tracing_subscriber::EnvFilter;
 
 use crew::CrewError;
@@ -89,6 +90,12 @@ impl Failure {
     /// The configuration is wrong: exit code 78.
     pub fn config(message: impl fmt::Display) -> Self {
         Self { code: 78, message: message.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
     }
 }
 
@@ -167,8 +174,12 @@ pub fn run(
 }
 
 /// Serves a PoP that shares its ports on `workers` threads (0: one a core), each with a runtime and sockets of its
-/// own, until the operator wants the end; then drains.
-pub fn serve(pop: &Pop, workers: usize) -> Result<(), Failure> {
+/// own, until the operator wants the end; then drains. SIGHUP makes it what `configuration` says then.
+pub fn serve(
+    pop: &Pop,
+    workers: usize,
+    configuration: Option<impl Fn() -> Result<PopBuilder, Failure>>,
+) -> Result<(), Failure> {
     let workers = match workers {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         chosen => chosen.min(WORKERS_MAX),
@@ -180,7 +191,14 @@ pub fn serve(pop: &Pop, workers: usize) -> Result<(), Failure> {
     let addresses = first.block_on(pop.bind())?;
     tracing::info!(target: "pop_edge", name = handle.name(), ?addresses, workers, "serving");
     let work = || Ok(single()?.block_on(pop.run())?);
-    let own = || Ok(first.block_on(pop.run_until(told_to_stop()))?);
+    let own = || {
+        first.block_on(async {
+            tokio::select! {
+                ended = pop.run_until(told_to_stop()) => Ok(ended?),
+                () = hangup::reload_on_hangup(&handle, configuration) => Ok(()),
+            }
+        })
+    };
     crew::together(&handle, workers.max(1) - 1, work, own).map_err(|error| match error {
         CrewError::Failed(failure) => failure,
         CrewError::Panicked => Failure::new("a worker panicked"),

@@ -10,11 +10,13 @@ use std::process::ExitCode;
 
 #[path = "../../examples/cli/crew.rs"]
 mod crew;
+#[path = "../../examples/cli/hangup.rs"]
+mod hangup;
 
 use clap::{Parser, ValueEnum};
 use crew::CrewError;
 use pop_edge::config::File;
-use pop_edge::{Pop, PopBuilder, RunError};
+use pop_edge::{PopBuilder, RunError};
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
@@ -24,7 +26,7 @@ Examples:
   RUST_LOG=info,pop_edge::access=info pop-edge --log-format json pop-edge.toml
 
 SIGTERM and SIGINT drain: exchanges under way end, then it does. SIGHUP reads the file anew; one that cannot be used is
-logged, and the running configuration stays.
+logged, and the running configuration stays. What needs a new start (listen, preset, name) is logged as a warning.
 
 Exit codes: 0 ended in order, 1 failed, 2 usage, 69 cannot bind, 78 bad configuration.";
 
@@ -57,6 +59,12 @@ struct Failure {
     error: Box<dyn Error + Send + Sync>,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&chain(&*self.error))
+    }
+}
+
 const FAILED: u8 = 1;
 const CANNOT_BIND: u8 = 69;
 const BAD_CONFIG: u8 = 78;
@@ -70,9 +78,9 @@ fn main() -> ExitCode {
     log_to_stderr(flags.log_format);
     match run(&flags) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, error }) => {
-            eprintln!("pop-edge: {}", chain(&*error));
-            ExitCode::from(code)
+        Err(failure) => {
+            eprintln!("pop-edge: {failure}");
+            ExitCode::from(failure.code)
         }
     }
 }
@@ -126,15 +134,16 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         Ok(own) => own.block_on(pop.run()).map_err(cannot_run),
         Err(error) => Err(failure(FAILED, error)),
     };
+    let handle = pop.handle();
     let own = || {
         main.block_on(async {
             tokio::select! {
                 result = pop.run_until(terminated()) => result.map_err(cannot_run),
-                () = reload_on_hangup(&pop, &flags.config) => Ok(()),
+                () = hangup::reload_on_hangup(&handle, Some(|| builder(&flags.config))) => Ok(()),
             }
         })
     };
-    crew::together(&pop.handle(), workers - 1, work, own).map_err(|error| match error {
+    crew::together(&handle, workers - 1, work, own).map_err(|error| match error {
         CrewError::Failed(failure) => failure,
         CrewError::Panicked => failure(FAILED, "a worker panicked"),
         CrewError::NotStarted(error) => failure(FAILED, error),
@@ -159,21 +168,4 @@ async fn terminated() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
-}
-
-/// Reads the file anew at each SIGHUP.
-async fn reload_on_hangup(pop: &Pop, path: &Path) {
-    #[cfg(unix)]
-    if let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        while hangups.recv().await.is_some() {
-            let reloaded = builder(path)
-                .map_err(|failure| chain(&*failure.error))
-                .and_then(|builder| pop.handle().reload(builder).map_err(|error| chain(&error)));
-            match reloaded {
-                Ok(()) => tracing::info!("reloaded"),
-                Err(error) => tracing::error!(error, "not reloaded"),
-            }
-        }
-    }
-    std::future::pending::<()>().await;
 }

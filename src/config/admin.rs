@@ -74,6 +74,12 @@ impl Admin {
         self
     }
 
+    /// Whether it is told the same; certificates are not looked at.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let told = |admin: &Self| (admin.address, admin.token.clone(), admin.allows_changes);
+        told(self) == told(other)
+    }
+
     /// What is missing, if anything is.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.token.as_ref().is_some_and(|token| token.len() < TOKEN_MIN) {

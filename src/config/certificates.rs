@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -174,22 +175,55 @@ impl Certificates {
         Ok(Self { keys: Arc::new(keys), config: None })
     }
 
-    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data, no client certificates.
-    pub(crate) fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+    /// What a listener shows. TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data, no client certificates.
+    pub(crate) fn showcase(&self) -> Result<Showcase, rustls::Error> {
         if let Some(config) = &self.config {
-            return Ok(Arc::clone(config));
+            return Ok(Showcase { config: Arc::clone(config), shown: None });
         }
-        let resolver = Arc::clone(&self.keys);
+        let resolver = Arc::new(Shown(ArcSwap::new(Arc::clone(&self.keys))));
+        let shown = Some(Arc::clone(&resolver));
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(Showcase { config: Arc::new(config), shown })
     }
 }
 
-impl ResolvesServerCert for Keys {
+/// What a listener shows, and may show something else from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Showcase {
+    pub(crate) config: Arc<rustls::ServerConfig>,
+    /// `None` where the configuration was given whole.
+    shown: Option<Arc<Shown>>,
+}
+
+impl Showcase {
+    /// Shows these from the next handshake on; `false` if that cannot be.
+    pub(crate) fn show(&self, certificates: &Certificates) -> bool {
+        match (&self.shown, &certificates.config) {
+            (Some(shown), None) => {
+                shown.0.store(Arc::clone(&certificates.keys));
+                true
+            }
+            (None, Some(config)) => Arc::ptr_eq(config, &self.config),
+            _ => false,
+        }
+    }
+}
+
+/// The keys of now.
+#[derive(Debug)]
+struct Shown(ArcSwap<Keys>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().resolve(hello)
+    }
+}
+
+impl Keys {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let Some(name) = hello.server_name() else { return Some(Arc::clone(&self.first)) };
         let name = name.to_ascii_lowercase();

@@ -37,6 +37,6 @@ pub use {
 };
 
 #[cfg(feature = "tls")]
-pub(crate) use certificates::provider;
+pub(crate) use certificates::{Showcase, provider};
 pub(crate) use host::Pattern;
 pub(crate) use origin::{Backend, Order};

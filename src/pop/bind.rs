@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
-use std::sync::{MutexGuard, PoisonError};
 
 use super::handle::Addresses;
 use super::{BuildError, Pop, PopBuilder, RunError};
@@ -25,7 +24,7 @@ pub(super) struct Sockets {
 pub(super) struct Wanted {
     pub(super) address: SocketAddr,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<crate::config::Showcase>,
 }
 
 #[derive(Default)]
@@ -47,13 +46,13 @@ impl Pop {
     pub async fn bind(&self) -> Result<Addresses, RunError> {
         let _turn = self.inner.turn.lock().await;
         {
-            let sockets = self.sockets();
+            let sockets = self.inner.sockets();
             if let (Some(_), Some(addresses)) = (&sockets.ready, &sockets.addresses) {
                 return Ok(addresses.clone());
             }
         }
         let (ready, addresses) = self.open().await?;
-        self.sockets().ready = Some(ready);
+        self.inner.sockets().ready = Some(ready);
         Ok(addresses)
     }
 
@@ -63,7 +62,7 @@ impl Pop {
     pub(super) async fn claim(&self) -> Result<Ready, RunError> {
         let _turn = self.inner.turn.lock().await;
         let is_ours = |ready: &mut Ready| !self.inner.shares_ports || ready.runtime == runtime();
-        if let Some(ready) = self.sockets().ready.take_if(is_ours) {
+        if let Some(ready) = self.inner.sockets().ready.take_if(is_ours) {
             return Ok(ready);
         }
         Ok(self.open().await?.0)
@@ -73,7 +72,7 @@ impl Pop {
     /// the turn.
     async fn open(&self) -> Result<(Ready, Addresses), RunError> {
         let (mut wanted, mut addresses) = {
-            let sockets = self.sockets();
+            let sockets = self.inner.sockets();
             if sockets.addresses.is_some() && !self.inner.shares_ports {
                 return Err(RunError::Running);
             }
@@ -97,11 +96,11 @@ impl Pop {
         }
         #[cfg(feature = "tls")]
         for (bound, wanted) in ready.http.iter_mut().zip(&wanted) {
-            bound.tls.clone_from(&wanted.tls);
+            bound.tls = wanted.tls.as_ref().map(|tls| Arc::clone(&tls.config));
         }
         #[cfg(feature = "dns")]
         if is_first {
-            let dns = self.sockets().dns.clone();
+            let dns = self.inner.sockets().dns.clone();
             for (address, forwarder) in dns {
                 let server = pop_dns::server::Server::bind(address).await.map_err(|error| {
                     RunError::Bind { address, purpose: "DNS", source: std::io::Error::other(error) }
@@ -116,7 +115,8 @@ impl Pop {
             #[cfg(feature = "tls")]
             let tls = match &admin.certificates {
                 Some(certificates) => {
-                    Some(certificates.server_config().map_err(|error| failed(std::io::Error::other(error)))?)
+                    let showcase = certificates.showcase();
+                    Some(showcase.map_err(|error| failed(std::io::Error::other(error)))?.config)
                 }
                 None => None,
             };
@@ -128,12 +128,8 @@ impl Pop {
             });
         }
         let addresses = addresses.get_or_insert_with(|| Addresses::of(&ready)).clone();
-        self.sockets().addresses = Some(addresses.clone());
+        self.inner.sockets().addresses = Some(addresses.clone());
         Ok((ready, addresses))
-    }
-
-    pub(super) fn sockets(&self) -> MutexGuard<'_, Sockets> {
-        self.inner.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,6 +154,20 @@ impl Addresses {
     }
 }
 
+impl Sockets {
+    /// Whether a description has the listeners that there are.
+    pub(super) fn listens_as(&self, spec: &PopBuilder) -> bool {
+        let http = spec.http.iter();
+        #[cfg(feature = "tls")]
+        let http = http.chain(spec.https.iter().map(|(address, _)| address));
+        #[cfg(feature = "dns")]
+        if !self.dns.iter().map(|(address, _)| address).eq(spec.dns.iter().map(|(address, _)| address)) {
+            return false;
+        }
+        self.wanted.iter().map(|wanted| &wanted.address).eq(http)
+    }
+}
+
 /// Plain listeners first, then those with TLS.
 pub(super) fn wanted(spec: &PopBuilder) -> Result<Vec<Wanted>, BuildError> {
     let plain = spec.http.iter().map(|&address| Wanted {
@@ -170,7 +180,7 @@ pub(super) fn wanted(spec: &PopBuilder) -> Result<Vec<Wanted>, BuildError> {
     #[cfg(feature = "tls")]
     for (address, certificates) in &spec.https {
         let tls = certificates
-            .server_config()
+            .showcase()
             .map_err(|source| BuildError::Tls { field: format!("https {address}"), source: source.into() })?;
         wanted.push(Wanted { address: *address, tls: Some(tls) });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::entrance::MadeGate;
 use super::{BuildError, Pop};
 use crate::config::{Admin, Host, Origin, Preset, Settings};
 use crate::exchange::Gate;
@@ -35,7 +36,7 @@ pub struct PopBuilder {
     pub(super) selector: Option<Arc<pop_route::Selector>>,
     #[cfg(feature = "redis")]
     pub(super) fabric: Option<crate::Fabric>,
-    pub(super) gates: Vec<Arc<dyn Gate>>,
+    pub(super) gates: Vec<MadeGate>,
     pub(super) identify: Option<Identify>,
     pub(super) shares_ports: bool,
     pub(super) admin: Option<Admin>,
@@ -201,7 +202,14 @@ impl PopBuilder {
     /// One more gate that connections and requests have to pass, after those before.
     #[must_use]
     pub fn gate(mut self, gate: impl Gate) -> Self {
-        self.gates.push(Arc::new(gate));
+        self.gates.push(MadeGate { from: None, gate: Arc::new(gate) });
+        self
+    }
+
+    /// A gate that a reload keeps, with all that it knows, where it would be made from the same again.
+    #[cfg(feature = "config")]
+    pub(super) fn gate_made_from(mut self, from: String, gate: impl Gate) -> Self {
+        self.gates.push(MadeGate { from: Some(from), gate: Arc::new(gate) });
         self
     }
 

@@ -74,7 +74,8 @@ fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
         .then(file.rule.iter().map(rule).collect::<Result<Vec<_>, _>>()?)
         .map_err(|error| error.to_string())?;
     if !rules.is_empty() {
-        pop = pop.gate(rules);
+        // The same rules keep what they have counted.
+        pop = pop.gate_made_from(format!("rules {:?} {:?}", file.guard.baseline, file.rule), rules);
     }
     for section in &file.host {
         pop = pop.host_with(host(section, directory).map_err(at(&format!("host {:?}", section.name)))?);
@@ -260,7 +261,8 @@ fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Prob
         section.connections_max.unwrap_or(CONNECTIONS_MAX),
         section.connections_per_network.unwrap_or(CONNECTIONS_PER_NETWORK_MAX),
     );
-    Ok(pop.gate(Guard::new().access(list).connections(bounds)))
+    // The same guard keeps count of the connections there are.
+    Ok(pop.gate_made_from(format!("{section:?}"), Guard::new().access(list).connections(bounds)))
 }
 
 fn host(section: &HostSection, directory: &Path) -> Result<Host, Problem> {

@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::judge;
-use super::plane::Plane;
 use super::run::Inner;
-use super::{BuildError, PopBuilder};
+use super::{BuildError, PopBuilder, Reloaded};
 use crate::monitor::Counts;
 
 /// Where a PoP listens.
@@ -65,25 +63,18 @@ impl Handle {
         self.inner.drain.has_begun()
     }
 
-    /// Replaces hosts, origins, caches, limits, zones and geographic names by those of `spec`. Requests under way end
-    /// with what they began with. Caches whose policy is the same keep what they hold. Listeners, settings, gates
-    /// and the fabric stay as they are.
+    /// Replaces hosts, origins, caches, limits, gates, who asks ([`PopBuilder::identify`]), certificates, zones and
+    /// geographic names by those of `spec`, which is the whole description: a gate that it leaves out is gone. Requests
+    /// under way end with what they began with, and a certificate is shown from the next handshake on. What is described
+    /// as before keeps what it holds: caches of the same policy, limits of the same terms, and gates of a configuration
+    /// file whose section is the same. The fabric stays as it is.
+    ///
+    /// Says what is different and needs a new start, and logs it as a warning.
     ///
     /// # Errors
     /// [`BuildError`] names the field that is wrong; everything then stays as it is.
-    pub fn reload(&self, spec: PopBuilder) -> Result<(), BuildError> {
-        judge::judge(&spec)?;
-        #[allow(unused_mut, reason = "zones are taken out of it")]
-        let mut spec = spec;
-        #[cfg(feature = "redis")]
-        spec.fabric.clone_from(&self.inner.fabric);
-        let plane = Plane::new(&spec, Some(&self.inner.plane.load()))?;
-        #[cfg(feature = "dns")]
-        if let (Some(swap), Some(authority)) = (&self.inner.authority, judge::authority(&mut spec)?) {
-            swap.store(authority);
-        }
-        self.inner.plane.store(Arc::new(plane));
-        Ok(())
+    pub fn reload(&self, spec: PopBuilder) -> Result<Reloaded, BuildError> {
+        self.inner.reload(spec)
     }
 
     /// Purges in every cache of the PoP, and says how many responses went. With a fabric, every other PoP is told, now or

@@ -3,6 +3,7 @@
 mod admin;
 mod bind;
 mod builder;
+mod entrance;
 mod error;
 #[cfg(feature = "config")]
 mod from_file;
@@ -14,6 +15,7 @@ mod plane;
 // Without a cache and without routes there is nothing that takes parameters.
 #[cfg_attr(not(any(feature = "cache", feature = "route")), allow(dead_code))]
 mod query;
+mod reload;
 mod run;
 mod service;
 
@@ -21,6 +23,7 @@ pub use builder::PopBuilder;
 pub use error::{BuildError, RunError};
 pub use future::Answering;
 pub use handle::{Addresses, Handle};
+pub use reload::Reloaded;
 pub use run::Pop;
 pub use service::PopService;
 

@@ -1,11 +1,12 @@
-//! What a reload replaces: hosts with their origins, caches and limits.
+//! What a reload replaces: who is let in, and hosts with their origins, caches and limits.
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "ratelimit"))]
 use std::sync::Arc;
 
 #[cfg(feature = "cache")]
 use pop_cache::http::{HttpCache, QueryService};
 
+use super::entrance::Entrance;
 use super::hosts::HostTable;
 use super::{BuildError, PopBuilder};
 #[cfg(feature = "cache")]
@@ -21,16 +22,43 @@ pub(super) struct Plane {
     pub(super) table: HostTable<Site>,
     #[cfg(feature = "cache")]
     pub(super) caches: Vec<Cached>,
+    pub(super) entrance: Entrance,
     #[cfg(feature = "ratelimit")]
-    pub(super) limit: Option<pop_ratelimit::PrefixTiers>,
+    pub(super) limit: Option<LiveLimit>,
+    /// All limits, with whose they are.
+    #[cfg(feature = "ratelimit")]
+    limits: Vec<(Owner, LiveLimit)>,
+}
+
+/// A host's pattern and path prefix; `None` for the PoP's own.
+#[cfg(any(feature = "cache", feature = "ratelimit"))]
+type Owner = Option<(String, String)>;
+
+/// A limit and what it knows of clients, which the next plane takes over where the terms are the same.
+#[cfg(feature = "ratelimit")]
+#[derive(Clone, Debug)]
+pub(super) struct LiveLimit {
+    terms: crate::config::Limit,
+    tiers: Arc<pop_ratelimit::PrefixTiers>,
+}
+
+#[cfg(feature = "ratelimit")]
+impl LiveLimit {
+    pub(super) fn check_at(
+        &self,
+        client: std::net::IpAddr,
+        now: pop_ratelimit::Timestamp,
+        cost: u64,
+    ) -> pop_ratelimit::Verdict {
+        self.tiers.check_at(client, now, cost)
+    }
 }
 
 /// A cache and the policy it was made by.
 #[cfg(feature = "cache")]
 #[derive(Debug)]
 pub(super) struct Cached {
-    /// The host's pattern and path prefix; `None` for the PoP's own.
-    owner: Option<(String, String)>,
+    owner: Owner,
     policy: crate::config::CachePolicy,
     pub(super) cache: HttpCache,
     #[cfg(feature = "disk")]
@@ -42,7 +70,7 @@ pub(super) struct Cached {
 pub(super) struct Site {
     pub(super) service: SiteService,
     #[cfg(feature = "ratelimit")]
-    pub(super) limit: Option<pop_ratelimit::PrefixTiers>,
+    pub(super) limit: Option<LiveLimit>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,9 +97,20 @@ impl Plane {
             table: HostTable::default(),
             #[cfg(feature = "cache")]
             caches: Vec::new(),
+            entrance: Entrance::new(
+                &spec.gates,
+                spec.identify.as_ref(),
+                previous.map(|previous| &previous.entrance),
+            ),
             #[cfg(feature = "ratelimit")]
-            limit: spec.limit.map(tiers),
+            limit: None,
+            #[cfg(feature = "ratelimit")]
+            limits: Vec::new(),
         };
+        #[cfg(feature = "ratelimit")]
+        {
+            plane.limit = spec.limit.map(|terms| plane.limit(None, terms, previous));
+        }
         for host in &spec.hosts {
             let pattern = Pattern::parse(&host.pattern)
                 .map_err(|source| BuildError::Host { pattern: host.pattern.clone(), source })?;
@@ -82,7 +121,9 @@ impl Plane {
             let site = Site {
                 service: plane.service(spec, host, previous)?,
                 #[cfg(feature = "ratelimit")]
-                limit: host.limit.map(tiers),
+                limit: host.limit.map(|terms| {
+                    plane.limit(Some((host.pattern.clone(), host.path_prefix.clone())), terms, previous)
+                }),
             };
             plane
                 .table
@@ -128,11 +169,24 @@ impl Plane {
         Ok(SiteService::Plain(origin))
     }
 
+    /// A limit, with what is known already where `previous` has it on the same terms.
+    #[cfg(feature = "ratelimit")]
+    fn limit(&mut self, owner: Owner, terms: crate::config::Limit, previous: Option<&Self>) -> LiveLimit {
+        let known = previous.into_iter().flat_map(|previous| &previous.limits);
+        let kept = known.filter(|(own, limit)| *own == owner && limit.terms == terms);
+        let limit = kept.map(|(_, limit)| limit.clone()).next().unwrap_or_else(|| LiveLimit {
+            terms,
+            tiers: Arc::new(pop_ratelimit::PrefixTiers::new(terms.quota, terms.memory_bytes)),
+        });
+        self.limits.push((owner, limit.clone()));
+        limit
+    }
+
     #[cfg(feature = "cache")]
     fn cache(
         &mut self,
         spec: &PopBuilder,
-        owner: Option<(String, String)>,
+        owner: Owner,
         policy: &crate::config::CachePolicy,
         previous: Option<&Self>,
     ) -> Result<HttpCache, BuildError> {
@@ -197,11 +251,6 @@ impl Plane {
                 .map_err(|source| (disk.folder.clone(), source)),
         }
     }
-}
-
-#[cfg(feature = "ratelimit")]
-fn tiers(limit: crate::config::Limit) -> pop_ratelimit::PrefixTiers {
-    pop_ratelimit::PrefixTiers::new(limit.quota, limit.memory_bytes)
 }
 
 /// TLS towards an origin: its certificate must be valid, by the authorities of its own file or of the system.

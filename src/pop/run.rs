@@ -1,14 +1,13 @@
 //! Running: serve, drain.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 use super::admin::{AdminEdge, Uncounted};
 use super::bind::{Sockets, wanted};
-use super::builder::Identify;
 use super::handle::{Addresses, Handle};
 #[cfg(feature = "dns")]
 use super::judge::authority;
@@ -18,7 +17,7 @@ use super::service::{Edge, PopService};
 use super::{BuildError, PopBuilder, RunError};
 use crate::clock::Moment;
 use crate::config::{Admin, Preset, Settings};
-use crate::exchange::{Gate, Observer};
+use crate::exchange::Observer;
 use crate::monitor::Monitor;
 use crate::serve::{self, Drain, Shared};
 
@@ -42,12 +41,13 @@ pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     pub(crate) settings: Arc<Settings>,
     pub(super) plane: ArcSwap<Plane>,
-    pub(super) gates: Arc<[Arc<dyn Gate>]>,
-    pub(super) identify: Option<Identify>,
     pub(super) monitor: Arc<Monitor>,
     pub(super) drain: Arc<Drain>,
     #[cfg(feature = "dns")]
     pub(super) authority: Option<pop_dns::server::Swap>,
+    /// Whether there is anything to ask the authority for: a reload may bring the first zone.
+    #[cfg(feature = "dns")]
+    pub(super) has_zones: Arc<std::sync::atomic::AtomicBool>,
     #[cfg(feature = "dns")]
     pub(super) dns_counters: Arc<pop_dns::server::Counters>,
     #[cfg(feature = "route")]
@@ -80,7 +80,11 @@ impl Inner {
     }
 
     pub(super) fn addresses(&self) -> Option<Addresses> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).addresses.clone()
+        self.sockets().addresses.clone()
+    }
+
+    pub(super) fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +128,14 @@ impl Pop {
         let plane = Plane::new(&spec, None)?;
         let wanted = wanted(&spec)?;
         #[cfg(feature = "dns")]
-        let authority = authority(&mut spec)?.map(pop_dns::server::Swap::new);
+        let authority = authority(&mut spec)?;
+        #[cfg(feature = "dns")]
+        let has_zones = Arc::new(authority.is_some().into());
+        // Where DNS is spoken, a reload may bring zones.
+        #[cfg(feature = "dns")]
+        let authority = authority
+            .or_else(|| (!spec.dns.is_empty()).then(|| pop_dns::Authority::new(Vec::<pop_dns::zone::Zone>::new()).server_id(&spec.name)))
+            .map(pop_dns::server::Swap::new);
         #[cfg(not(feature = "dns"))]
         let _ = &mut spec;
         let sockets = Sockets {
@@ -137,12 +148,12 @@ impl Pop {
             name: spec.name.into(),
             settings: Arc::new(spec.settings),
             plane: ArcSwap::from_pointee(plane),
-            gates: spec.gates.into(),
-            identify: spec.identify,
             monitor: Arc::default(),
             drain: Arc::default(),
             #[cfg(feature = "dns")]
             authority,
+            #[cfg(feature = "dns")]
+            has_zones,
             #[cfg(feature = "dns")]
             dns_counters: Arc::default(),
             #[cfg(feature = "route")]
@@ -190,7 +201,6 @@ impl Pop {
             &inner.name,
             Arc::clone(&inner.settings),
             Edge(Arc::clone(inner)),
-            Arc::clone(&inner.gates),
             inner.observer(),
             Arc::clone(&inner.drain),
         ));
@@ -202,11 +212,12 @@ impl Pop {
             let counters = Arc::clone(&inner.dns_counters);
             let drain = Arc::clone(&inner.drain);
             let begun = async move { drain.begun().await };
-            let authority = inner.authority.clone();
+            let (authority, has_zones) = (inner.authority.clone(), Arc::clone(&inner.has_zones));
             tasks.spawn(async move {
                 match (authority, forwarder) {
                     (authority, Some(forwarder)) => {
-                        server.run(crate::steer::Resolver::new(authority, forwarder), counters, begun).await;
+                        let resolver = crate::steer::Resolver::new(authority, has_zones, forwarder);
+                        server.run(resolver, counters, begun).await;
                     }
                     (Some(authority), None) => server.run(authority, counters, begun).await,
                     (None, None) => {}
@@ -220,7 +231,7 @@ impl Pop {
             let edge = AdminEdge::new(settings.clone(), self.handle());
             let settings = Arc::new(Settings::preset(Preset::Security));
             let shared =
-                Shared::new(&inner.name, settings, edge, Arc::from([]), Arc::new(Uncounted), Arc::default());
+                Shared::new(&inner.name, settings, edge, Arc::new(Uncounted), Arc::default());
             admin.spawn(serve::serve(bound, Arc::new(shared)));
         }
         #[cfg(feature = "redis")]

@@ -19,7 +19,7 @@ use super::future::{Answering, answer, refuse};
 use super::plane::{Plane, Site};
 use crate::body::{Body, BoxError, IngressRate, RequestBody};
 use crate::config::Framing;
-use crate::exchange::{Connection, Denial, RequestHead, Tail, Verdict};
+use crate::exchange::{Connection, Denial, Permit, RequestHead, Seat, Tail, Verdict};
 use crate::monitor;
 use crate::serve::{Handler, identity};
 
@@ -83,6 +83,10 @@ pub(super) struct Edge(pub(super) Arc<Inner>);
 impl Handler for Edge {
     type Future = Answering;
     type Visit = Visit;
+
+    fn admit(&self, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Vec<Permit>> {
+        self.0.plane.load().entrance.connection(peer, seat)
+    }
 
     fn handle(
         &self,
@@ -154,10 +158,7 @@ impl Inner {
             join_cookies(request.headers_mut());
         }
         let plane = self.plane.load();
-        let client = match &self.identify {
-            Some(identify) => identify(peer, request.headers()),
-            None => peer.to_canonical(),
-        };
+        let client = plane.entrance.client(peer, request.headers());
         let is_gateway = client != peer.to_canonical();
         let site =
             match self.judge(&plane, identity::Head::of(&request), client, connection, visit, &mut tail) {
@@ -166,7 +167,7 @@ impl Inner {
                     if let Some(line) = &mut tail.line {
                         line.reason = Some(denial.reason);
                     }
-                    self.answered(client, denial.status);
+                    plane.entrance.answered(client, denial.status);
                     return Answering::ready(refuse(denial, tail));
                 }
             };
@@ -235,7 +236,7 @@ impl Inner {
         };
         let head =
             RequestHead { client, method, uri, host: &host, headers, version, is_tls: connection.is_tls };
-        for gate in self.gates.iter() {
+        for gate in plane.entrance.gates() {
             if let Verdict::Deny(denial) = gate.request(&head) {
                 return Err(denial);
             }
@@ -254,12 +255,6 @@ impl Inner {
             visit.remember(plane, written, host, index);
         }
         Ok(site)
-    }
-
-    pub(super) fn answered(&self, client: IpAddr, status: StatusCode) {
-        for gate in self.gates.iter() {
-            gate.answered(client, status);
-        }
     }
 }
 

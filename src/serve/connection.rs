@@ -24,7 +24,7 @@ use super::io::{Scanner, Vitals, Watched};
 use super::listener::{Drain, prepare};
 use crate::body::Body;
 use crate::config::Settings;
-use crate::exchange::{Connection, Gate, Observer, Seat};
+use crate::exchange::{Connection, Observer, Permit, Seat};
 use crate::interim::Outbox;
 
 /// What an HTTP/2 client without TLS begins with (RFC 9113 §3.4).
@@ -37,6 +37,12 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 
     /// What it remembers of a connection from one request to the next.
     type Visit: Default + Send + 'static;
+
+    /// Whether to serve a connection, asked before a byte of it is read: the places that it takes.
+    fn admit(&self, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Vec<Permit>> {
+        let _ = (peer, seat);
+        Some(Vec::new())
+    }
 
     /// Answers a request that came on `connection`.
     fn handle(
@@ -52,7 +58,6 @@ pub(crate) struct Shared<H> {
     pub(crate) pop: Arc<str>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) handler: H,
-    pub(crate) gates: Arc<[Arc<dyn Gate>]>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) drain: Arc<Drain>,
     /// Connections open now.
@@ -74,7 +79,6 @@ impl<H: Handler> Shared<H> {
         pop: &Arc<str>,
         settings: Arc<Settings>,
         handler: H,
-        gates: Arc<[Arc<dyn Gate>]>,
         observer: Arc<dyn Observer>,
         drain: Arc<Drain>,
     ) -> Self {
@@ -93,7 +97,6 @@ impl<H: Handler> Shared<H> {
             pop: Arc::clone(pop),
             settings,
             handler,
-            gates,
             observer,
             drain,
             connections: Arc::default(),

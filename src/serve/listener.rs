@@ -158,20 +158,18 @@ impl Drop for Place {
     }
 }
 
-fn admit<H>(shared: &Shared<H>, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Place> {
+fn admit<H: Handler>(shared: &Shared<H>, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Place> {
     let before = shared.connections.fetch_add(1, Ordering::Relaxed);
     let mut place = Place { count: Arc::clone(&shared.connections), _permits: Vec::new() };
     if before >= shared.settings.connections_max {
         shared.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     }
-    for gate in shared.gates.iter() {
-        match gate.connection(peer, seat) {
-            Some(permit) => place._permits.push(permit),
-            None => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
+    match shared.handler.admit(peer, seat) {
+        Some(permits) => place._permits = permits,
+        None => {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
     }
     Some(place)
