@@ -5,7 +5,7 @@ mod support;
 
 use pop_edge::cache::http::{CacheKey, Purge, PurgeMode};
 use pop_edge::ratelimit::Quota;
-use pop_edge::{BuildError, Host, Limit, Origin, Pop, RunError};
+use pop_edge::{BuildError, Host, Limit, Missing, Origin, Pop, RunError};
 use support::{Client, Reply, Scripted, ask, cdn, eventually, get, loopback, start};
 
 async fn fresh() -> Scripted {
@@ -133,6 +133,26 @@ async fn an_address_in_use_is_named() {
     let error = other.bind().await.expect_err("the port is taken");
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
     assert!(matches!(error, RunError::Bind { .. }));
+}
+
+#[tokio::test]
+async fn a_pop_that_could_serve_nobody_does_not_begin() {
+    let origin = || Origin::http("127.0.0.1:1");
+    let check = async |builder: fn() -> pop_edge::PopBuilder, expected: Missing| {
+        let with = |builder: pop_edge::PopBuilder| match expected {
+            Missing::Listener => builder.host("*", origin()),
+            _ => builder,
+        };
+        let pop = with(builder()).build().expect("it may be a service");
+        assert!(matches!(pop.bind().await, Err(RunError::Missing(missing)) if missing == expected));
+        let ended = tokio::time::timeout(support::PATIENCE, pop.run()).await.expect("it does not begin");
+        assert!(matches!(ended, Err(RunError::Missing(missing)) if missing == expected), "{ended:?}");
+        let judged = with(builder()).check();
+        assert!(matches!(judged, Err(BuildError::Missing(missing)) if missing == expected), "{judged:?}");
+    };
+    check(|| Pop::cdn("a"), Missing::Listener).await;
+    check(|| Pop::cdn("a").http(loopback()), Missing::Host).await;
+    Pop::cdn("a").http(loopback()).host("*", origin()).check().expect("it could serve");
 }
 
 #[test]

@@ -200,7 +200,7 @@ async fn the_first_zone_may_come_with_a_reload() {
     };
     let spec = || {
         // Nobody answers there: whatever is answered is from the zone.
-        let upstream = "127.0.0.1:9".parse().expect("an address");
+        let upstream = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
         let forwarder = Forwarder::builder()
             .upstream(upstream)
             .allow(([127, 0, 0, 0].into(), 8))

@@ -182,15 +182,41 @@ mod disk {
         assert_eq!(get_with(first.http(), "").await.text(), "kept");
         let records = || {
             let files = std::fs::read_dir(&folder).map(Iterator::flatten).into_iter().flatten();
-            files.filter(|file| file.path().extension().is_none_or(|end| end != "part")).count()
+            files.filter(|file| file.path().extension().is_some_and(|end| end == "record")).count()
         };
         assert!(support::eventually(|| records() == 1).await, "it is written in its own time");
         drop(first);
+        // Work on the disk ends in its own time, and with it the folder is free.
+        let lock = std::fs::File::open(folder.join("lock")).expect("it is locked");
+        assert!(support::eventually(|| lock.try_lock().is_ok()).await);
+        drop(lock);
         let second = start(builder()).await;
         let answer = get_with(second.http(), "").await;
         assert!(answer.is_hit() && answer.text() == "kept", "{}", answer.head);
         assert_eq!(origin.asked().len(), 1);
         drop(second);
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
+    #[tokio::test]
+    async fn a_check_touches_no_folder_and_two_pops_do_not_share_one() {
+        let folder = folder("checked");
+        let builder = || {
+            let policy = CachePolicy::capacity(1 << 20).disk(&folder, 1 << 20);
+            Pop::cdn("test").http(loopback()).cache(policy).host("*", pop_edge::Origin::http("127.0.0.1:1"))
+        };
+        builder().check().expect("all is well");
+        assert!(!folder.exists(), "nothing was made");
+        let running = builder().build().expect("a PoP");
+        let part = folder.join("0000000000000001.part");
+        std::fs::write(&part, "half a record").expect("a writable place");
+        builder().check().expect("all is well while it runs");
+        assert!(part.exists(), "what is being written stays");
+        let error = builder().build().expect_err("the folder is in use");
+        let cause = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(cause.contains("lock"), "{cause}");
+        assert!(part.exists());
+        drop(running);
         let _ = std::fs::remove_dir_all(&folder);
     }
 

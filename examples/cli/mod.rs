@@ -137,7 +137,10 @@ impl From<ZoneError> for Failure {
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Self::unavailable(chain(&error))
+        match error {
+            RunError::Missing(_) => Self::config(chain(&error)),
+            _ => Self::unavailable(chain(&error)),
+        }
     }
 }
 

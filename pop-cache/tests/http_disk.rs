@@ -25,8 +25,8 @@ impl Folder {
     }
 
     fn records(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> =
-            fs::read_dir(&self.0).expect("a folder").map(|file| file.expect("a file").path()).collect();
+        let files = fs::read_dir(&self.0).expect("a folder").map(|file| file.expect("a file").path());
+        let mut files: Vec<_> = files.filter(|file| file.extension().is_some()).collect();
         files.sort();
         files
     }
@@ -42,9 +42,22 @@ fn body(path: &str) -> String {
     format!("{path} ").repeat(5000)
 }
 
+/// Opens a folder once whoever had it is done with it: work on the disk goes on for a moment after the last answer.
+fn open(folder: &Path, capacity: u64) -> DiskTier {
+    for _ in 0..6000 {
+        match DiskTier::open(folder, capacity) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("a folder"),
+        }
+    }
+    panic!("{} is not given back", folder.display());
+}
+
 /// A cache whose memory is new over a folder that may be old.
 fn edge(folder: &Path) -> Edge {
-    edge_over([DiskTier::open(folder, 64 << 20).expect("a folder")])
+    edge_over([open(folder, 64 << 20)])
 }
 
 /// A cache whose memory is new over tiers, the uppermost first.
@@ -93,7 +106,7 @@ async fn written(folder: &Folder, count: usize) {
 async fn what_one_tier_lost_the_one_below_still_has() {
     let (upper, lower) = (Folder::new("upper"), Folder::new("lower"));
     let stacked = |upper: &Folder, lower: &Folder| {
-        let tiers = [upper, lower].map(|folder| DiskTier::open(&folder.0, 64 << 20).expect("a folder"));
+        let tiers = [upper, lower].map(|folder| open(&folder.0, 64 << 20));
         edge_over(tiers)
     };
     let first = stacked(&upper, &lower);
@@ -118,6 +131,7 @@ async fn a_restart_finds_what_was_stored() {
         get(&first, path, "en").await;
     }
     written(&folder, 3).await;
+    drop(first);
     let second = edge(&folder.0);
     let (status, text) = get(&second, "/b", "en").await;
     assert!(status.starts_with("pop; hit; ttl=") && status.ends_with("; detail=tier"), "{status}");
@@ -180,7 +194,7 @@ async fn no_record_answers_for_another_key() {
         let mut bytes = one.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&files[0], &bytes).expect("a file");
-        let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+        let tier = open(&folder.0, 64 << 20);
         assert_eq!(tier.len(), 1, "bit {bit} is found out at the start");
         assert!(tier.get(&key("/b")).await.is_some());
     }
@@ -188,7 +202,7 @@ async fn no_record_answers_for_another_key() {
     let mixed = [&one[..head_ends], &two[head_ends..]].concat();
     assert_eq!(mixed.len(), one.len());
     fs::write(&files[0], &mixed).expect("a file");
-    let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+    let tier = open(&folder.0, 64 << 20);
     assert_eq!(tier.len(), 2, "the head is whole");
     assert!(tier.get(&key("/a")).await.is_none());
     assert_eq!(tier.len(), 1);
@@ -205,7 +219,24 @@ async fn records_that_must_survive_a_loss_of_power_are_written_through() {
     });
     get(&cache, "/a", "en").await;
     written(&folder, 1).await;
+    drop(cache);
     assert!(get(&edge(&folder.0), "/a", "en").await.0.ends_with("detail=tier"));
+}
+
+/// A folder is one tier's: what another would take for rubbish may be what the first one is writing.
+#[test]
+fn a_folder_in_use_is_refused_and_left_as_it_is() {
+    let folder = Folder::new("locked");
+    let first = open(&folder.0, 1 << 20);
+    let part = folder.0.join("0000000000000007.part");
+    fs::write(&part, "half a record").expect("a writable place");
+    let refused = DiskTier::open(&folder.0, 1 << 20).expect_err("it is in use");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ResourceBusy);
+    assert!(refused.to_string().contains(&*folder.0.join("lock").to_string_lossy()), "{refused}");
+    assert!(part.exists(), "it was not touched");
+    drop(first);
+    drop(open(&folder.0, 1 << 20));
+    assert!(!part.exists(), "nobody is writing it any more");
 }
 
 /// What the test below runs in another process, where no file may grow beyond 8 KiB.
@@ -239,7 +270,7 @@ async fn a_full_disk_keeps_nothing_and_disturbs_nothing() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let tier = DiskTier::open(&folder.0, 64 << 20).expect("a folder");
+    let tier = open(&folder.0, 64 << 20);
     assert!(tier.is_empty(), "what did not fit left no half");
 }
 
@@ -257,6 +288,7 @@ async fn purges_reach_the_disk() {
         written(&folder, 2).await;
         assert_eq!(first.handle.purge(&what, PurgeMode::Remove), 1);
         written(&folder, 1).await;
+        drop(first);
         let second = edge(&folder.0);
         assert!(get(&second, "/a", "en").await.0.contains("fwd=uri-miss"), "{what:?}");
         assert!(get(&second, "/b", "en").await.0.contains("tier"), "{what:?}");
@@ -266,7 +298,7 @@ async fn purges_reach_the_disk() {
 #[tokio::test]
 async fn the_disk_is_bounded_and_keeps_what_is_used() {
     let folder = Folder::new("bound");
-    let tier = DiskTier::open(&folder.0, 200_000).expect("a folder");
+    let tier = open(&folder.0, 200_000);
     let key = |path: &str| {
         CacheKey::from_uri(&format!("http://test.example{path}").parse().expect("a URI")).expect("a key")
     };

@@ -36,7 +36,7 @@ struct Flags {
     /// Configuration file
     #[arg(value_name = "FILE", env = "POP_CONFIG")]
     config: PathBuf,
-    /// Judge the configuration, and end
+    /// Judge the configuration, and end; touches nothing, so a PoP with this file may run meanwhile
     #[arg(long)]
     check: bool,
     /// Threads that serve; by default as many as there are processors
@@ -118,13 +118,13 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut builder = builder(&flags.config)?;
+    if flags.check {
+        return builder.check().map_err(|error| failure(BAD_CONFIG, error));
+    }
     if workers > 1 {
         builder = builder.share_ports();
     }
     let pop = builder.build().map_err(|error| failure(BAD_CONFIG, error))?;
-    if flags.check {
-        return Ok(());
-    }
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     let main = runtime().map_err(|error| failure(FAILED, error))?;
     // Bound before the other workers start: what cannot be bound is told at once.
@@ -151,7 +151,12 @@ fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 fn cannot_run(error: RunError) -> Failure {
-    failure(if matches!(error, RunError::Bind { .. }) { CANNOT_BIND } else { FAILED }, error)
+    let code = match error {
+        RunError::Bind { .. } => CANNOT_BIND,
+        RunError::Missing(_) => BAD_CONFIG,
+        _ => FAILED,
+    };
+    failure(code, error)
 }
 
 /// Ready at the first SIGINT or SIGTERM.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::handle::Addresses;
-use super::{BuildError, Pop, PopBuilder, RunError};
+use super::{BuildError, Missing, Pop, PopBuilder, RunError};
 use crate::serve::{self, Bound};
 
 /// Sockets before somebody serves on them.
@@ -42,7 +42,8 @@ impl Pop {
     /// [`run_until`](Self::run_until) does it where it was not done. Must be called within the runtime that serves.
     ///
     /// # Errors
-    /// [`RunError::Bind`] names the first address that cannot be bound.
+    /// [`RunError::Bind`] names the first address that cannot be bound; [`RunError::Missing`] says what a PoP lacks that
+    /// could serve nobody.
     pub async fn bind(&self) -> Result<Addresses, RunError> {
         let _turn = self.inner.turn.lock().await;
         {
@@ -68,9 +69,26 @@ impl Pop {
         Ok(self.open().await?.0)
     }
 
+    /// What it lacks to serve anybody, if it does.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        let sockets = self.inner.sockets();
+        let listens_for_http = !sockets.wanted.is_empty();
+        #[cfg(feature = "dns")]
+        let listens = listens_for_http || !sockets.dns.is_empty();
+        #[cfg(not(feature = "dns"))]
+        let listens = listens_for_http;
+        if !listens {
+            return Some(Missing::Listener);
+        }
+        (listens_for_http && self.inner.plane.load().table.is_empty()).then_some(Missing::Host)
+    }
+
     /// Binds everything, at the first time; later what can be shared, on the same ports. One at a time: the caller has
     /// the turn.
     async fn open(&self) -> Result<(Ready, Addresses), RunError> {
+        if let Some(missing) = self.missing() {
+            return Err(RunError::Missing(missing));
+        }
         let (mut wanted, mut addresses) = {
             let sockets = self.inner.sockets();
             if sockets.addresses.is_some() && !self.inner.shares_ports {

@@ -39,6 +39,8 @@ pub struct PopBuilder {
     pub(super) gates: Vec<MadeGate>,
     pub(super) identify: Option<Identify>,
     pub(super) shares_ports: bool,
+    /// Whether folders stay closed, because nothing will run.
+    pub(super) is_rehearsal: bool,
     pub(super) admin: Option<Admin>,
 }
 
@@ -89,6 +91,7 @@ impl PopBuilder {
             gates: Vec::new(),
             identify: None,
             shares_ports: false,
+            is_rehearsal: false,
             admin: None,
         }
     }
@@ -245,7 +248,18 @@ impl PopBuilder {
         self
     }
 
-    /// Judges everything and makes the PoP. Nothing is bound yet.
+    /// Judges everything as [`build`](Self::build) and [`Pop::bind`] do, and touches nothing: folders of caches stay
+    /// closed, so that they may be those of a PoP that runs.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the field that is wrong.
+    pub fn check(mut self) -> Result<(), BuildError> {
+        self.is_rehearsal = true;
+        let pop = Pop::new(self)?;
+        pop.missing().map_or(Ok(()), |missing| Err(BuildError::Missing(missing)))
+    }
+
+    /// Judges everything and makes the PoP. Nothing is bound yet; the folders of caches on disk are opened.
     ///
     /// # Errors
     /// [`BuildError`] names the field that is wrong.

@@ -6,6 +6,25 @@ use std::net::SocketAddr;
 
 use crate::config::{OriginAddressError, PatternError};
 
+/// What a PoP lacks to serve anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// It listens nowhere, for HTTP or for DNS.
+    Listener,
+    /// It listens for HTTP, and every request would be answered 421.
+    Host,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Listener => "listen: expected an address to serve on: http, https or dns",
+            Self::Host => "host: expected one at least, since it listens for HTTP",
+        })
+    }
+}
+
 /// A PoP that cannot be built: which field is wrong, and how.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -82,6 +101,9 @@ pub enum BuildError {
         /// What is missing.
         expected: &'static str,
     },
+    /// Something that a PoP that runs needs. [`PopBuilder::check`](super::PopBuilder::check) says so;
+    /// [`PopBuilder::build`](super::PopBuilder::build) does not, since a PoP may be a service and no more.
+    Missing(Missing),
     /// A setting that would refuse everything.
     Setting {
         /// Its name.
@@ -122,6 +144,7 @@ impl fmt::Display for BuildError {
             Self::Geo { name, expected } => write!(formatter, "geo {name:?}: expected {expected}"),
             #[cfg(feature = "tls")]
             Self::Tls { field, .. } => formatter.write_str(field),
+            Self::Missing(missing) => missing.fmt(formatter),
             Self::Admin { expected } => write!(formatter, "admin: expected {expected}"),
             Self::Setting { field, expected } => write!(formatter, "{field}: expected {expected}"),
         }
@@ -161,6 +184,8 @@ pub enum RunError {
     Listen(io::Error),
     /// It runs already, and its ports are not to be shared.
     Running,
+    /// It could serve nobody.
+    Missing(Missing),
 }
 
 impl fmt::Display for RunError {
@@ -168,6 +193,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Bind { address, purpose, .. } => write!(formatter, "cannot bind {address} for {purpose}"),
             Self::Listen(_) => formatter.write_str("cannot listen"),
+            Self::Missing(missing) => missing.fmt(formatter),
             Self::Running => formatter.write_str("it runs already, and its ports are not shared"),
         }
     }
@@ -177,7 +203,7 @@ impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind { source, .. } | Self::Listen(source) => Some(source),
-            Self::Running => None,
+            Self::Running | Self::Missing(_) => None,
         }
     }
 }

@@ -34,6 +34,11 @@ impl<S> Default for HostTable<S> {
 }
 
 impl<S> HostTable<S> {
+    /// Whether there is no site at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sites.is_empty()
+    }
+
     /// Adds a site.
     pub(super) fn add(&mut self, pattern: &Pattern, path_prefix: &str, site: S) -> Result<(), Twice> {
         let entries = match pattern {

@@ -20,7 +20,7 @@ mod run;
 mod service;
 
 pub use builder::PopBuilder;
-pub use error::{BuildError, RunError};
+pub use error::{BuildError, Missing, RunError};
 pub use future::Answering;
 pub use handle::{Addresses, Handle};
 pub use reload::Reloaded;

@@ -198,7 +198,7 @@ impl Plane {
             .filter(|cached| cached.policy.is_same(policy));
         let host = || owner.as_ref().map(|(host, _)| host.clone());
         #[cfg(feature = "disk")]
-        let disk = self.disk(policy, previous).map_err(|(folder, source)| BuildError::Disk {
+        let disk = self.disk(spec, policy, previous).map_err(|(folder, source)| BuildError::Disk {
             host: host(),
             folder,
             source,
@@ -236,10 +236,11 @@ impl Plane {
     #[cfg(feature = "disk")]
     fn disk(
         &self,
+        spec: &PopBuilder,
         policy: &crate::config::CachePolicy,
         previous: Option<&Self>,
     ) -> Result<Option<pop_cache::http::DiskTier>, (std::path::PathBuf, std::io::Error)> {
-        let Some(disk) = &policy.disk else { return Ok(None) };
+        let Some(disk) = policy.disk.as_ref().filter(|_| !spec.is_rehearsal) else { return Ok(None) };
         let known = self.caches.iter().chain(previous.into_iter().flat_map(|previous| &previous.caches));
         let open = known
             .filter(|cached| cached.policy.disk.as_ref().is_some_and(|own| own.folder == disk.folder))

@@ -4,7 +4,8 @@
 //! far as the file system keeps its word; check sums find out where it did not: one over the head, one that binds the
 //! record to this head, since a disk that lost power may show the blocks of another file. Which files there are, and for
 //! which keys, is kept in memory and read back from their heads at the start. There is no journal to replay and nothing
-//! to repair: a file that does not read well is deleted.
+//! to repair: a file that does not read well is deleted. A lock on one more file, `lock`, keeps other processes out for as
+//! long as the tier is open; it is gone with the process, however that ends.
 //!
 //! ```text
 //! file := magic(8) head_length(u32) head_sum(u64) head record file_sum(u64 over head_sum and the record's sum)
@@ -12,7 +13,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,6 +70,8 @@ struct Disk {
     durability: Durability,
     index: Mutex<Index>,
     writes: AtomicUsize,
+    /// Held until the last handle is dropped.
+    _lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -93,10 +96,11 @@ struct Entry {
 impl DiskTier {
     /// Opens a folder, or makes it; what is there from an earlier run is used again, least recently written first to
     /// go. `capacity` bounds the bytes of all files. Blocks while it reads the head of every file: call it before
-    /// serving, or on a thread for blocking work. The folder must be used by one process at a time.
+    /// serving, or on a thread for blocking work. The folder is locked: it belongs to one tier at a time.
     ///
     /// # Errors
-    /// The folder cannot be made, read or written.
+    /// The folder cannot be made, read or written; or ([`ResourceBusy`](io::ErrorKind::ResourceBusy)) another tier, of
+    /// this process or another, has it open.
     pub fn open(folder: impl Into<PathBuf>, capacity: u64) -> io::Result<Self> {
         Self::open_with(folder, capacity, Durability::default())
     }
@@ -108,6 +112,7 @@ impl DiskTier {
     pub fn open_with(folder: impl Into<PathBuf>, capacity: u64, durability: Durability) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder)?;
+        let lock = lock(&folder)?;
         let mut index = Index::default();
         let mut numbers = Vec::new();
         for file in fs::read_dir(&folder)? {
@@ -134,7 +139,7 @@ impl DiskTier {
             index.next = index.next.max(number + 1);
         }
         let disk =
-            Disk { folder, capacity, durability, index: Mutex::new(index), writes: AtomicUsize::new(0) };
+            Disk { folder, capacity, durability, index: Mutex::new(index), writes: AtomicUsize::new(0), _lock: lock };
         disk.evict();
         Ok(Self { disk: Arc::new(disk) })
     }
@@ -329,6 +334,21 @@ impl Index {
             .map(|(key, _)| key.clone())
             .collect();
         keys.iter().filter_map(|key| self.take(key)).collect()
+    }
+}
+
+/// Takes the folder, before anything in it is looked at. Where the platform knows no locks, there is none.
+fn lock(folder: &Path) -> io::Result<File> {
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("{}: locked, so another process uses this folder", path.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
