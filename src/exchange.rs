@@ -29,6 +29,12 @@ pub trait Gate: Send + Sync + 'static {
         Verdict::Pass
     }
 
+    /// Whether it bounds connections so that those that idle make room for others. Where no gate does, the PoP does it,
+    /// within [`Settings::connections_max`](crate::Settings::connections_max).
+    fn bounds_connections(&self) -> bool {
+        false
+    }
+
     /// Told how a request of `client` was answered.
     fn answered(&self, client: IpAddr, status: StatusCode) {
         let _ = (client, status);

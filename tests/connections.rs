@@ -68,3 +68,61 @@ async fn a_crowd_that_idles_does_not_shut_good_clients_out() {
 fn is_still_open(stream: &TcpStream) -> bool {
     !matches!(stream.try_read(&mut [0; 1]), Ok(0))
 }
+
+/// Without a guard the PoP bounds connections itself, so that a crowd that idles keeps nobody out.
+#[tokio::test]
+async fn a_pop_without_a_guard_lets_good_clients_in_too() {
+    let pop = Pop::cdn("test")
+        .http(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .settings(|settings| settings.connections_max = 64)
+        .host("www.example.org", Origin::http("127.0.0.1:1"))
+        .build()
+        .expect("it builds");
+    let server = pop.bind().await.expect("loopback").http[0];
+    let serving = tokio::spawn(async move { pop.run().await });
+    let mut crowd = Vec::new();
+    for host in 0..200 {
+        crowd.push(connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts"));
+    }
+    for network in 0..20 {
+        // Who has to leave needs a moment for it.
+        let mut is_in = false;
+        for _ in 0..200 {
+            let mut stream = connect([127, 20, network, 1], server).await.expect("the kernel accepts");
+            is_in = is_served(&mut stream).await;
+            if is_in {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(is_in, "good client {network} is shut out");
+    }
+    serving.abort();
+}
+
+/// Every run has sockets of its own, and all have one bound.
+#[tokio::test]
+async fn runs_share_one_bound() {
+    let pop = Pop::cdn("test")
+        .http(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .settings(|settings| settings.connections_max = 16)
+        .gate(Guard::new().connections(ConnectionBounds::new(1000, 1000)))
+        .host("www.example.org", Origin::http("127.0.0.1:1"))
+        .share_ports()
+        .build()
+        .expect("it builds");
+    let server = pop.bind().await.expect("loopback").http[0];
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let pop = pop.clone();
+        runs.spawn(async move { pop.run().await });
+    }
+    let mut served = Vec::new();
+    for host in 0..200 {
+        let mut stream = connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts");
+        if is_served(&mut stream).await {
+            served.push(stream);
+        }
+    }
+    assert_eq!(served.len(), 16);
+}

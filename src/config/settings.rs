@@ -59,7 +59,8 @@ pub struct Settings {
     pub head_bytes: usize,
     /// Octets of a request's target.
     pub uri_bytes: usize,
-    /// Connections at once, over all listeners.
+    /// Connections at once, over all listeners and all runs. From seven eighths of it on, those that idle make room
+    /// for others, where no gate has bounds of its own.
     pub connections_max: usize,
     /// Streams at once on an HTTP/2 connection.
     pub streams_max: u32,

@@ -197,6 +197,10 @@ impl Gate for Guard {
         self.connections.admit(client, seat).map(Permit::holding)
     }
 
+    fn bounds_connections(&self) -> bool {
+        true
+    }
+
     fn request(&self, head: &RequestHead<'_>) -> Verdict {
         self.check_at(head.client, pop_ratelimit::now())
     }

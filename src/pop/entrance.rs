@@ -30,13 +30,25 @@ impl fmt::Debug for Entrance {
 }
 
 impl Entrance {
-    /// These gates; those that `previous` has, made from the same, are its own.
-    pub(super) fn new(gates: &[MadeGate], identify: Option<&Identify>, previous: Option<&Self>) -> Self {
+    /// These gates, and one that bounds connections where none of them does. Those that `previous` has, made from the same, are its own.
+    pub(super) fn new(
+        gates: &[MadeGate],
+        identify: Option<&Identify>,
+        connections_max: usize,
+        previous: Option<&Self>,
+    ) -> Self {
         let kept = |made: &MadeGate| {
             let known = previous.into_iter().flat_map(|previous| &previous.gates);
             known.filter(|known| known.from.is_some()).find(|known| known.from == made.from).cloned()
         };
-        let gates = gates.iter().map(|made| kept(made).unwrap_or_else(|| made.clone())).collect();
+        let made = gates.iter();
+        #[cfg(feature = "ratelimit")]
+        let crowd = (!gates.iter().any(|made| made.gate.bounds_connections())).then(|| Crowd::gate(connections_max));
+        #[cfg(feature = "ratelimit")]
+        let made = made.chain(&crowd);
+        #[cfg(not(feature = "ratelimit"))]
+        let _ = connections_max;
+        let gates = made.map(|made| kept(made).unwrap_or_else(|| made.clone())).collect();
         Self { gates, identify: identify.cloned() }
     }
 
@@ -61,5 +73,28 @@ impl Entrance {
     /// Tells the gates how a request was answered.
     pub(super) fn answered(&self, client: IpAddr, status: StatusCode) {
         self.gates().for_each(|gate| gate.answered(client, status));
+    }
+}
+
+/// What bounds connections where no gate does. Networks are not told apart but to find the largest: behind a balancer
+/// all clients come from one.
+#[cfg(feature = "ratelimit")]
+struct Crowd(crate::guard::ConnectionBounds);
+
+#[cfg(feature = "ratelimit")]
+impl Crowd {
+    /// An eighth below the bound at which nobody gets in any more: who has to leave does so in its own time, and needs
+    /// its place until then.
+    fn gate(connections_max: usize) -> MadeGate {
+        let max = (connections_max - connections_max / 8).max(1);
+        let gate = Arc::new(Self(crate::guard::ConnectionBounds::new(max, max)));
+        MadeGate { from: Some(format!("connections {max}")), gate }
+    }
+}
+
+#[cfg(feature = "ratelimit")]
+impl Gate for Crowd {
+    fn connection(&self, peer: SocketAddr, seat: &Arc<Seat>) -> Option<Permit> {
+        self.0.admit(peer.ip().to_canonical(), seat).map(Permit::holding)
     }
 }

@@ -100,6 +100,7 @@ impl Plane {
             entrance: Entrance::new(
                 &spec.gates,
                 spec.identify.as_ref(),
+                spec.settings.connections_max,
                 previous.map(|previous| &previous.entrance),
             ),
             #[cfg(feature = "ratelimit")]

@@ -1,6 +1,7 @@
 //! Running: serve, drain.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -42,6 +43,9 @@ pub(crate) struct Inner {
     pub(crate) settings: Arc<Settings>,
     pub(super) plane: ArcSwap<Plane>,
     pub(super) monitor: Arc<Monitor>,
+    /// Connections open now, and refused so far, of all runs: each has its own sockets, all have one bound.
+    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) refused: Arc<AtomicU64>,
     pub(super) drain: Arc<Drain>,
     #[cfg(feature = "dns")]
     pub(super) authority: Option<pop_dns::server::Swap>,
@@ -149,6 +153,8 @@ impl Pop {
             settings: Arc::new(spec.settings),
             plane: ArcSwap::from_pointee(plane),
             monitor: Arc::default(),
+            connections: Arc::default(),
+            refused: Arc::default(),
             drain: Arc::default(),
             #[cfg(feature = "dns")]
             authority,
@@ -197,13 +203,16 @@ impl Pop {
         let ready = self.claim().await?;
         let inner = &self.inner;
         let mut tasks = JoinSet::new();
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             &inner.name,
             Arc::clone(&inner.settings),
             Edge(Arc::clone(inner)),
             inner.observer(),
             Arc::clone(&inner.drain),
-        ));
+        );
+        shared.connections = Arc::clone(&inner.connections);
+        shared.refused = Arc::clone(&inner.refused);
+        let shared = Arc::new(shared);
         for bound in ready.http {
             tasks.spawn(serve::serve(bound, Arc::clone(&shared)));
         }

@@ -60,7 +60,7 @@ pub(crate) struct Shared<H> {
     pub(crate) handler: H,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) drain: Arc<Drain>,
-    /// Connections open now.
+    /// Connections open now. The owner may let several share one count.
     pub(crate) connections: Arc<AtomicUsize>,
     /// Connections refused so far.
     pub(crate) refused: Arc<AtomicU64>,
