@@ -35,6 +35,12 @@ pub trait Gate: Send + Sync + 'static {
         false
     }
 
+    /// Tells what it has counted, each by a name that stays the same; for the metrics. As many names as it was made
+    /// with, never one from a request.
+    fn counts(&self, tell: &mut dyn FnMut(&str, u64)) {
+        let _ = tell;
+    }
+
     /// Told how a request of `client` was answered.
     fn answered(&self, client: IpAddr, status: StatusCode) {
         let _ = (client, status);
@@ -212,6 +218,16 @@ impl Connection {
 
 /// Somebody who is told of each finished exchange.
 pub(crate) trait Observer: Send + Sync {
+    /// A request was refused.
+    fn denied(&self, reason: &'static str) {
+        let _ = reason;
+    }
+
+    /// An origin gave no answer to a request.
+    fn origin_failed(&self, reason: &'static str) {
+        let _ = reason;
+    }
+
     fn finished(&self, record: &Record<'_>);
 }
 

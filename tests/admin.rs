@@ -43,6 +43,69 @@ async fn metrics_health_and_explanations() {
     assert_eq!(call(&pop, "GET /purge?all", "").await.status, 405);
 }
 
+/// The value of a metric on the page.
+#[cfg(feature = "ratelimit")]
+fn value(page: &str, metric: &str) -> Option<u64> {
+    page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[cfg(feature = "ratelimit")]
+#[tokio::test]
+async fn what_was_refused_and_what_failed_is_counted_by_reason() {
+    use pop_edge::Origin;
+    use pop_edge::rules::{Action, Condition, Pattern, Rule, Rules};
+    let path = |path: &str| Condition::new().path(Pattern::starts_with(path));
+    let rules = Rules::new([
+        Rule::new("no \"admin\"", path("/admin"), Action::Deny(http::StatusCode::FORBIDDEN)),
+        Rule::new("tried", path("/tried"), Action::Count),
+        Rule::new("never", path("/never"), Action::Pass),
+    ]);
+    let origin = Scripted::start(|_| Reply::ok("Cache-Control: max-age=60", "x")).await;
+    // A port that was free a moment ago, and that nobody listens on.
+    let nobody = std::net::TcpListener::bind(loopback()).and_then(|free| free.local_addr()).expect("a port");
+    let builder = Pop::cdn("test")
+        .http(loopback())
+        .host("www.example.org", origin.origin())
+        .host("down.example", Origin::http(nobody.to_string()))
+        .settings(|settings| settings.connections_max = 2)
+        .gate(rules.expect("rules"))
+        .gate(pop_edge::guard::Guard::new());
+    let pop = start(builder).await;
+    let ask = async |host: &str, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let mut client = support::Client::connect(pop.http()).await;
+        client.send(request).await;
+        let status = client.answer().await.expect("an answer").status;
+        assert!(client.is_closed().await);
+        assert!(support::eventually(|| value(&pop.handle.metrics(), "pop_connections") == Some(0)).await);
+        status
+    };
+    assert_eq!(ask("www.example.org", "/admin").await, 403);
+    assert_eq!(ask("www.example.org", "/tried").await, 200);
+    assert_eq!(ask("nobody.example", "/").await, 421);
+    assert_eq!(ask("down.example", "/").await, 502);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = support::Client::connect(pop.http()).await;
+        assert!(client.is_open().await);
+        held.push(client);
+    }
+    assert!(support::Client::connect(pop.http()).await.is_closed().await, "one too many");
+    let page = pop.handle.metrics();
+    for (metric, expected) in [
+        ("pop_connections", 2),
+        ("pop_connections_refused_total", 1),
+        ("pop_denied_total{reason=\"rule\"}", 1),
+        ("pop_denied_total{reason=\"unknown-host\"}", 1),
+        ("pop_origin_failures_total{reason=\"origin-connect\"}", 1),
+        ("pop_rule_hits_total{rule=\"no \\\"admin\\\"\"}", 1),
+        ("pop_rule_hits_total{rule=\"tried\"}", 1),
+        ("pop_rule_hits_total{rule=\"never\"}", 0),
+    ] {
+        assert_eq!(value(&page, metric), Some(expected), "{metric} on\n{page}");
+    }
+}
+
 #[tokio::test]
 async fn it_is_read_only_unless_told_otherwise() {
     let (_origin, pop) = started(Admin::new(loopback())).await;

@@ -4,11 +4,13 @@ mod histogram;
 mod log;
 #[cfg(feature = "metrics")]
 mod prometheus;
+mod reasons;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::exchange::{Observer, Record, Source};
 use histogram::Histogram;
+use reasons::Reasons;
 
 pub(crate) use log::line;
 #[cfg(feature = "metrics")]
@@ -22,6 +24,8 @@ pub(crate) struct Monitor {
     statuses: [AtomicU64; 5],
     bytes: AtomicU64,
     broken: AtomicU64,
+    denied: Reasons,
+    failed: Reasons,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +77,14 @@ impl Monitor {
 }
 
 impl Observer for Monitor {
+    fn denied(&self, reason: &'static str) {
+        self.denied.count(reason);
+    }
+
+    fn origin_failed(&self, reason: &'static str) {
+        self.failed.count(reason);
+    }
+
     fn finished(&self, record: &Record<'_>) {
         self.sources[record.source as usize].latency.observe(record.elapsed);
         let class = usize::from(record.status.as_u16() / 100).clamp(1, 5) - 1;

@@ -6,6 +6,23 @@ use std::sync::atomic::Ordering;
 use super::Monitor;
 use crate::exchange::Source;
 
+/// One label. A backslash, a quote or the end of a line in its value is escaped.
+struct Label<'a>(&'static str, &'a str);
+
+impl Display for Label<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{{{}=\"", self.0)?;
+        for character in self.1.chars() {
+            match character {
+                '\\' | '"' => write!(formatter, "\\{character}")?,
+                '\n' => formatter.write_str("\\n")?,
+                _ => formatter.write_char(character)?,
+            }
+        }
+        formatter.write_str("\"}")
+    }
+}
+
 /// A page of metrics under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -65,7 +82,36 @@ impl Page {
             "counter",
             "Answers whose body did not reach its end.",
             plain(&monitor.broken),
+        );
+        let by_reason = |(reason, count)| (Label("reason", reason), count);
+        self.metric(
+            "pop_denied_total",
+            "counter",
+            "Requests refused, by reason.",
+            monitor.denied.read().map(by_reason),
         )
+        .metric(
+            "pop_origin_failures_total",
+            "counter",
+            "Requests answered with an error because the origin gave no answer, by reason.",
+            monitor.failed.read().map(by_reason),
+        )
+    }
+
+    /// Connections of clients.
+    pub(crate) fn connections(&mut self, open: u64, refused: u64) -> &mut Self {
+        self.metric("pop_connections", "gauge", "Connections open.", [("", open)]).metric(
+            "pop_connections_refused_total",
+            "counter",
+            "Connections refused before a byte was read.",
+            [("", refused)],
+        )
+    }
+
+    /// What rules applied to.
+    pub(crate) fn rules(&mut self, hits: &[(String, u64)]) -> &mut Self {
+        let rows = hits.iter().map(|(name, count)| (Label("rule", name), *count));
+        self.metric("pop_rule_hits_total", "counter", "Requests that a rule applied to.", rows)
     }
 
     /// What caches hold and did, all together.

@@ -70,6 +70,15 @@ impl Entrance {
         self.gates().map(|gate| gate.connection(peer, seat)).collect()
     }
 
+    /// What the gates have counted, by name; two that call something the same are added up.
+    #[cfg(feature = "metrics")]
+    pub(super) fn counts(&self) -> Vec<(String, u64)> {
+        let mut all = std::collections::BTreeMap::new();
+        let mut tell = |name: &str, count: u64| *all.entry(name.to_owned()).or_default() += count;
+        self.gates().for_each(|gate| gate.counts(&mut tell));
+        all.into_iter().collect()
+    }
+
     /// Tells the gates how a request was answered.
     pub(super) fn answered(&self, client: IpAddr, status: StatusCode) {
         self.gates().for_each(|gate| gate.answered(client, status));

@@ -234,6 +234,7 @@ impl Pending {
         let status = failure.map_or(StatusCode::BAD_GATEWAY, Failure::status);
         let detail = failure.map_or("origin-failed", Failure::as_str);
         tracing::warn!(reason = detail, error = chain(error), "no answer from the origin");
+        self.tail.connection.observer.origin_failed(detail);
         self.tail.status = status;
         if let Some(line) = &mut self.tail.line {
             line.reason = Some(detail);

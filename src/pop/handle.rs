@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "metrics")]
+use std::sync::atomic::Ordering;
 
 use super::run::Inner;
 use super::{BuildError, PopBuilder, Reloaded};
@@ -123,6 +125,9 @@ impl Handle {
     pub fn metrics(&self) -> String {
         let mut page = crate::monitor::Page::default();
         page.monitor(&self.inner.monitor);
+        let (open, refused) = (&self.inner.connections, &self.inner.refused);
+        page.connections(open.load(Ordering::Relaxed) as u64, refused.load(Ordering::Relaxed));
+        page.rules(&self.inner.plane.load().entrance.counts());
         #[cfg(feature = "cache")]
         page.caches(&self.caches());
         #[cfg(feature = "dns")]

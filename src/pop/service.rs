@@ -167,6 +167,7 @@ impl Inner {
                     if let Some(line) = &mut tail.line {
                         line.reason = Some(denial.reason);
                     }
+                    connection.observer.denied(denial.reason);
                     plane.entrance.answered(client, denial.status);
                     return Answering::ready(refuse(denial, tail));
                 }

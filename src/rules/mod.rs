@@ -223,6 +223,10 @@ impl Rules {
 }
 
 impl Gate for Rules {
+    fn counts(&self, tell: &mut dyn FnMut(&str, u64)) {
+        self.rules.iter().for_each(|rule| tell(rule.name(), rule.hits()));
+    }
+
     fn request(&self, head: &RequestHead<'_>) -> Verdict {
         match self.check_at(head, pop_ratelimit::now()) {
             Outcome::Pass => Verdict::Pass,
