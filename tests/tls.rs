@@ -248,3 +248,91 @@ async fn http_spoken_to_the_tls_port_ends() {
     assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
     assert!(get(&pop, &trusted, "one.example", "one.example").await.starts_with("HTTP/1.1 200 "));
 }
+
+#[cfg(feature = "config")]
+mod from_a_file {
+    use std::path::PathBuf;
+
+    use super::*;
+    use pop_edge::PopBuilder;
+    use pop_edge::config::File;
+
+    /// A folder of its own, gone with the test.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("pop-edge-tls-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a writable place");
+            Self(path)
+        }
+
+        /// A certificate for names in `NAME.pem`, its key in `NAME-key.pem`.
+        fn certify(&self, name: &str, names: &[&str]) -> CertificateDer<'static> {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let made = rcgen::generate_simple_self_signed(names).expect("names");
+            std::fs::write(self.0.join(format!("{name}.pem")), made.cert.pem()).expect("it is written");
+            let key = made.signing_key.serialize_pem();
+            std::fs::write(self.0.join(format!("{name}-key.pem")), key).expect("it is written");
+            made.cert.der().clone()
+        }
+
+        fn builder(&self, text: &str) -> PopBuilder {
+            let path = self.0.join("pop.toml");
+            let file = File::parse(text, &path).expect("it parses");
+            PopBuilder::from_file(&file, &path).expect("it describes a PoP")
+        }
+    }
+
+    const ANY: &str = "[listen]\nhttps = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"all.pem\"\nkey = \"all-key.pem\"\n\
+                       [[host]]\nname = \"*\"\n";
+
+    async fn is_shown(pop: &Running, trusted: &CertificateDer<'static>, name: &'static str) -> bool {
+        shake(pop.addresses.https[0], name, client(trusted, &[])).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_pop_for_any_host_shows_a_certificate_for_the_names_in_it() {
+        let folder = Folder::new("any");
+        let all = folder.certify("all", &["one.example", "*.two.example"]);
+        let pop = start(folder.builder(&format!("{ANY}origin = [\"http://127.0.0.1:1\"]\n"))).await;
+        assert!(is_shown(&pop, &all, "one.example").await);
+        assert!(is_shown(&pop, &all, "www.two.example").await);
+        assert!(!is_shown(&pop, &all, "three.example").await);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_without_names_is_shown_to_everybody() {
+        let folder = Folder::new("nameless");
+        folder.certify("all", &[]);
+        let pop = start(folder.builder(&format!("{ANY}origin = [\"http://127.0.0.1:1\"]\n"))).await;
+        // Nobody can trust it for a name; but it is what is shown.
+        let other = rcgen::generate_simple_self_signed(["x".to_owned()]).expect("a name").cert.der().clone();
+        let error = shake(pop.addresses.https[0], "one.example", client(&other, &[])).await.expect_err("untrusted");
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_host_shows_its_own_beside_that_of_all() {
+        let folder = Folder::new("own");
+        let all = folder.certify("all", &["one.example", "two.example"]);
+        let own = folder.certify("own", &["two.example"]);
+        let text = format!(
+            "{ANY}origin = [\"http://127.0.0.1:1\"]\n[[host]]\nname = \"two.example\"\n\
+             origin = [\"http://127.0.0.1:1\"]\ncertificate = \"own.pem\"\nkey = \"own-key.pem\"\n"
+        );
+        let pop = start(folder.builder(&text)).await;
+        assert!(is_shown(&pop, &all, "one.example").await && !is_shown(&pop, &own, "one.example").await);
+        assert!(is_shown(&pop, &own, "two.example").await && !is_shown(&pop, &all, "two.example").await);
+        // Without [tls] the hosts' own are enough.
+        let alone = text.replace("[tls]\ncertificate = \"all.pem\"\nkey = \"all-key.pem\"\n", "");
+        let pop = start(folder.builder(&alone)).await;
+        assert!(is_shown(&pop, &own, "two.example").await && !is_shown(&pop, &all, "one.example").await);
+    }
+}

@@ -24,6 +24,8 @@ struct Keys {
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// By the name below which the star stands.
     below: HashMap<String, Arc<CertifiedKey>>,
+    /// For a name that nothing else covers, if it is to be served.
+    any: Option<Arc<CertifiedKey>>,
     first: Arc<CertifiedKey>,
 }
 
@@ -94,7 +96,7 @@ impl Certificates {
         Self::for_names(&names, vec![made.cert.der().clone()], key)
     }
 
-    /// A chain and its key from PEM files, shown to clients who ask for one of `names`.
+    /// A chain and its key from PEM files, shown to clients who ask for one of `names`; as [`pem`](Self::pem).
     ///
     /// # Errors
     /// A file cannot be read, or holds something else.
@@ -109,7 +111,9 @@ impl Certificates {
         Self::pem(names, &read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
-    /// A chain and its key in PEM, shown to clients who ask for one of `names`.
+    /// A chain and its key in PEM, shown to clients who ask for one of `names`: a name, a wildcard, or `*` for whatever no
+    /// other certificate covers. Without `names` they are those in the certificate itself (its subject alternative
+    /// names, RFC 6125 §6.4.4); one that has none is shown to everybody.
     ///
     /// # Errors
     /// It holds something else.
@@ -118,12 +122,16 @@ impl Certificates {
         chain: &[u8],
         key: &[u8],
     ) -> Result<Self, CertificateError> {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
             .map_err(|_| CertificateError::NoCertificate)?;
-        if chain.is_empty() {
-            return Err(CertificateError::NoCertificate);
+        let leaf = chain.first().ok_or(CertificateError::NoCertificate)?;
+        if names.is_empty() {
+            names = own_names(leaf);
+        }
+        if names.is_empty() {
+            names.push("*".to_owned());
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
         Self::for_names(&names, chain, key)
@@ -136,7 +144,7 @@ impl Certificates {
         self
     }
 
-    /// These and `others`; where both cover a name, `others` do.
+    /// These and `others`; where both cover a name, `others` do. Who names nothing is shown the first of these.
     #[must_use]
     pub fn and(self, others: &Self) -> Self {
         let merge = |one: &HashMap<_, _>, two: &HashMap<_, _>| {
@@ -149,6 +157,7 @@ impl Certificates {
         let keys = Keys {
             exact: merge(&self.keys.exact, &others.keys.exact),
             below: merge(&self.keys.below, &others.keys.below),
+            any: others.keys.any.as_ref().or(self.keys.any.as_ref()).cloned(),
             first: Arc::clone(&self.keys.first),
         };
         Self { keys: Arc::new(keys), config: self.config }
@@ -163,10 +172,14 @@ impl Certificates {
             return Err(CertificateError::Names);
         }
         let first = Arc::new(CertifiedKey::from_der(chain, key, &provider()).map_err(CertificateError::Key)?);
-        let mut keys = Keys { exact: HashMap::new(), below: HashMap::new(), first };
+        let mut keys = Keys { exact: HashMap::new(), below: HashMap::new(), any: None, first };
         for name in names {
             let name = name.to_ascii_lowercase();
             let key = Arc::clone(&keys.first);
+            if name == "*" {
+                keys.any = Some(key);
+                continue;
+            }
             match name.strip_prefix("*.") {
                 Some(rest) => keys.below.insert(rest.to_owned(), key),
                 None => keys.exact.insert(name, key),
@@ -229,8 +242,14 @@ impl Keys {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix('.').unwrap_or(&name);
         let wild = || name.split_once('.').and_then(|(_, rest)| self.below.get(rest));
-        self.exact.get(name).or_else(wild).cloned()
+        self.exact.get(name).or_else(wild).or(self.any.as_ref()).cloned()
     }
+}
+
+/// The host names in a certificate; none where it has none, or cannot be read by who only reads what browsers take.
+fn own_names(leaf: &CertificateDer<'_>) -> Vec<String> {
+    let parsed = webpki::EndEntityCert::try_from(leaf);
+    parsed.map_or_else(|_| Vec::new(), |leaf| leaf.valid_dns_names().map(str::to_owned).collect())
 }
 
 /// The provider of this build. The process-wide default is the application's business.

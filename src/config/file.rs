@@ -189,13 +189,17 @@ pub struct HostSection {
     pub cache: Option<CacheSection>,
     /// A limit of its own.
     pub limit: Option<LimitSection>,
+    /// A certificate of its own for HTTPS, beside that of `[tls]`: PEM, the leaf first.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
 }
 
 impl HostSection {
     /// A site and where its content comes from.
     #[must_use]
     pub fn new(name: impl Into<String>, origin: Vec<String>) -> Self {
-        Self { name: name.into(), path: None, origin, cache: None, limit: None }
+        Self { name: name.into(), path: None, origin, cache: None, limit: None, certificate: None, key: None }
     }
 }
 

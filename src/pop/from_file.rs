@@ -10,7 +10,7 @@ use pop_ratelimit::{Access, AccessList, Quota};
 
 use super::{Pop, PopBuilder};
 use crate::config::{
-    Admin, Block, CachePolicy, CacheSection, ConditionSection, File, FileError, Forwarding, GuardSection,
+    Admin, Block, CachePolicy, CacheSection, CertificateError, Certificates, ConditionSection, File, FileError, Forwarding, GuardSection,
     Host, HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
 };
 use crate::exchange::chain;
@@ -88,20 +88,57 @@ fn at(section: &str) -> impl Fn(Problem) -> Problem {
 }
 
 fn https(pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
-    use crate::config::Certificates;
     if file.listen.https.is_empty() {
         return Ok(pop);
     }
-    let certificates = match (&file.tls.certificate, &file.tls.key) {
+    let mut all: Option<Certificates> = None;
+    for certificates in tls(file, directory)?.into_iter().chain(certificates_of_hosts(file, directory)?) {
+        all = Some(match all {
+            Some(all) => all.and(&certificates),
+            None => certificates,
+        });
+    }
+    let all = all.ok_or_else(|| "tls: expected certificate and key, or self_signed".to_owned())?;
+    Ok(file.listen.https.iter().fold(pop, |pop, &address| pop.https(address, all.clone())))
+}
+
+/// What `[tls]` says: shown for the names in the certificate itself, and for those of hosts that have none of their own.
+fn tls(file: &File, directory: &Path) -> Result<Vec<Certificates>, Problem> {
+    let wrong = |error: CertificateError| at("tls")(chain(&error));
+    match (&file.tls.certificate, &file.tls.key) {
         (Some(chain), Some(key)) => {
-            let names = file.host.iter().map(|host| host.name.clone()).filter(|name| name != "*");
-            Certificates::pem_files(names, directory.join(chain), directory.join(key))
+            let load = |names: Vec<&str>| {
+                Certificates::pem_files(names, directory.join(chain), directory.join(key)).map_err(wrong)
+            };
+            let plain = file.host.iter().filter(|host| host.name != "*" && host.certificate.is_none());
+            let named: Vec<&str> = plain.map(|host| &*host.name).collect();
+            let own = load(Vec::new())?;
+            Ok(if named.is_empty() { vec![own] } else { vec![load(named)?, own] })
         }
-        (None, None) if !file.tls.self_signed.is_empty() => Certificates::self_signed(&file.tls.self_signed),
-        _ => return Err("tls: expected certificate and key, or self_signed".to_owned()),
-    };
-    let certificates = certificates.map_err(|error| format!("tls: {}", chain(&error)))?;
-    Ok(file.listen.https.iter().fold(pop, |pop, &address| pop.https(address, certificates.clone())))
+        (None, None) if !file.tls.self_signed.is_empty() => {
+            Ok(vec![Certificates::self_signed(&file.tls.self_signed).map_err(wrong)?])
+        }
+        (None, None) => Ok(Vec::new()),
+        _ => Err("tls: expected both certificate and key".to_owned()),
+    }
+}
+
+/// The certificates that hosts have of their own: shown for the host's name, or where that is any, for their own names.
+fn certificates_of_hosts(file: &File, directory: &Path) -> Result<Vec<Certificates>, Problem> {
+    let mut all = Vec::new();
+    for host in &file.host {
+        let at = at(&format!("host {:?}", host.name));
+        match (&host.certificate, &host.key) {
+            (Some(certificate), Some(key)) => {
+                let names = Some(&*host.name).filter(|name| *name != "*");
+                let loaded = Certificates::pem_files(names, directory.join(certificate), directory.join(key));
+                all.push(loaded.map_err(|error| at(chain(&error)))?);
+            }
+            (None, None) => {}
+            _ => return Err(at("expected both certificate and key".to_owned())),
+        }
+    }
+    Ok(all)
 }
 
 fn dns(mut pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
