@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pop_edge::PopBuilder;
-use pop_edge::config::{CacheSection, File, HostSection, LimitSection, Octets, Span, ZoneSection};
+use pop_edge::config::{
+    CacheSection, File, HostSection, LimitSection, Octets, OriginSection, Span, ZoneSection,
+};
 
 use crate::cli::{Failure, LogFormat};
 
@@ -52,6 +54,9 @@ struct Options {
     /// Where content comes from, http:// or https://; several share the load
     #[arg(long, value_name = "URL", env = "POP_ORIGIN", value_delimiter = ',')]
     origin: Vec<String>,
+    /// What the origin reads in Host: keep (what the client asked for), backend (its own address), or a name
+    #[arg(long, value_name = "HOST", env = "POP_ORIGIN_HOST", requires = "origin")]
+    origin_host: Option<String>,
     /// The host names to serve; another is answered 421
     #[arg(long, value_name = "PATTERN", env = "POP_HOST", default_value = "*")]
     host: Vec<String>,
@@ -148,7 +153,9 @@ fn configuration(options: &Options) -> Result<(File, PathBuf), Failure> {
         file.limit = Some(LimitSection::per_second(rate, rate.saturating_mul(2)));
     }
     if !options.origin.is_empty() {
-        file.host.extend(options.host.iter().map(|host| HostSection::new(host, options.origin.clone())));
+        let mut origin = OriginSection::from(options.origin.clone());
+        origin.host.clone_from(&options.origin_host);
+        file.host.extend(options.host.iter().map(|host| HostSection::new(host, origin.clone())));
     }
     for zone in &options.zone {
         file.zone.push(zone_section(zone));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::backends::OriginSection;
+use super::problem::{Problem, Source, place};
 use super::unit::{Block, Octets, Span};
 
 /// The largest file that is read.
@@ -48,6 +50,9 @@ pub struct File {
     pub zone: Vec<ZoneSection>,
     /// Request rules, in order.
     pub rule: Vec<RuleSection>,
+    /// What it was read from, for errors that come later.
+    #[serde(skip)]
+    source: Source,
 }
 
 /// A preset by name.
@@ -183,8 +188,8 @@ pub struct HostSection {
     pub name: String,
     /// Only paths that begin so.
     pub path: Option<String>,
-    /// `http://…` or `https://…`, all of one scheme.
-    pub origin: Vec<String>,
+    /// Where its content comes from.
+    pub origin: OriginSection,
     /// A cache of its own.
     pub cache: Option<CacheSection>,
     /// A limit of its own.
@@ -198,7 +203,8 @@ pub struct HostSection {
 impl HostSection {
     /// A site and where its content comes from.
     #[must_use]
-    pub fn new(name: impl Into<String>, origin: Vec<String>) -> Self {
+    pub fn new(name: impl Into<String>, origin: impl Into<OriginSection>) -> Self {
+        let origin = origin.into();
         Self { name: name.into(), path: None, origin, cache: None, limit: None, certificate: None, key: None }
     }
 }
@@ -349,19 +355,18 @@ impl File {
     /// # Errors
     /// [`FileError`] where it is wrong.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, FileError> {
-        toml::from_str(text).map_err(|error| {
+        let file = toml::from_str(text).map_err(|error| {
             let (line, column) = error.span().map_or((0, 0), |span| place(text, span.start));
             FileError { file: path.as_ref().to_owned(), line, column, problem: error.message().to_owned() }
-        })
+        })?;
+        Ok(Self { source: Source::new(text), ..file })
     }
-}
 
-/// Line and column of an offset.
-fn place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
+    /// An error about a section of this file.
+    pub(crate) fn error(&self, path: &Path, problem: Problem) -> FileError {
+        let (line, column) = self.source.place(&problem).unwrap_or_default();
+        FileError { file: path.to_owned(), line, column, problem: problem.into_text() }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What an operator chooses: hosts, origins, limits, deadlines. Plain values, judged when a PoP is built.
 
 mod admin;
+#[cfg(feature = "config")]
+mod backends;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(feature = "tls")]
@@ -11,6 +13,8 @@ mod host;
 #[cfg(feature = "ratelimit")]
 mod limit;
 mod origin;
+#[cfg(feature = "config")]
+mod problem;
 mod settings;
 #[cfg(feature = "config")]
 mod unit;
@@ -28,6 +32,7 @@ pub use settings::{Framing, Methods, Preset, Settings};
 #[cfg(feature = "config")]
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 pub use {
+    backends::OriginSection,
     file::{
         CacheSection, ConditionSection, FILE_OCTETS_MAX, FieldSection, File, FileError, Forwarding,
         GuardSection, HostSection, LimitSection, Listen, PatternSection, PresetName, RuleSection, Tls,
@@ -40,3 +45,5 @@ pub use {
 pub(crate) use certificates::{Showcase, provider};
 pub(crate) use host::Pattern;
 pub(crate) use origin::{Backend, Order};
+#[cfg(feature = "config")]
+pub(crate) use problem::{Problem, Step};

@@ -11,7 +11,8 @@ use pop_ratelimit::{Access, AccessList, Quota};
 use super::{Pop, PopBuilder};
 use crate::config::{
     Admin, Block, CachePolicy, CacheSection, CertificateError, Certificates, ConditionSection, File, FileError, Forwarding, GuardSection,
-    Host, HostSection, Limit, LimitSection, Origin, PatternSection, PresetName, RuleSection, ZoneSection,
+    Host, HostField, HostSection, Limit, LimitSection, Origin, OriginSection, PatternSection, PresetName,
+    Problem, RuleSection, Step, ZoneSection,
 };
 use crate::exchange::chain;
 use crate::guard::{
@@ -25,22 +26,15 @@ const CAPACITY_BYTES: u64 = 256 << 20;
 #[cfg(feature = "disk")]
 const DISK_BYTES: u64 = 1 << 30;
 
-/// A section that cannot be used: where, and what was expected.
-type Problem = String;
-
 impl PopBuilder {
     /// What `file` describes. Zones and certificates are read from beside `path`; errors call the file so.
     ///
     /// # Errors
-    /// [`FileError`] names the section that is wrong, or the zone file, its line and column.
+    /// [`FileError`] names the section that is wrong, and its line and column where it is written in the file; or the
+    /// zone file, its line and column.
     pub fn from_file(file: &File, path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        build(file, path.parent().unwrap_or(Path::new(""))).map_err(|problem| FileError {
-            file: path.to_owned(),
-            line: 0,
-            column: 0,
-            problem,
-        })
+        build(file, path.parent().unwrap_or(Path::new(""))).map_err(|problem| file.error(path, problem))
     }
 }
 
@@ -62,29 +56,42 @@ fn build(file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
             None => admin,
         });
     }
-    if let Some(policy) = cache(&file.cache, directory).map_err(at("cache"))? {
+    if let Some(policy) = cache(&file.cache, directory).map_err(under("cache"))? {
         pop = pop.cache(policy);
     }
     if let Some(section) = &file.limit {
-        pop = pop.limit(Limit::per_client(quota(section).map_err(at("limit"))?));
+        pop = pop.limit(Limit::per_client(quota(section).map_err(under("limit"))?));
     }
-    pop = guard(pop, &file.guard).map_err(at("guard"))?;
+    pop = guard(pop, &file.guard).map_err(under("guard"))?;
     let mut rules = if file.guard.baseline.unwrap_or(false) { Rules::baseline() } else { Rules::default() };
     rules = rules
-        .then(file.rule.iter().map(rule).collect::<Result<Vec<_>, _>>()?)
-        .map_err(|error| error.to_string())?;
+        .then(each("rule", &file.rule, |section| (&section.name, rule(section)))?)
+        .map_err(|error| Problem::new(error.to_string()).at(Step::Key("rule")))?;
     if !rules.is_empty() {
         // The same rules keep what they have counted.
         pop = pop.gate_made_from(format!("rules {:?} {:?}", file.guard.baseline, file.rule), rules);
     }
-    for section in &file.host {
-        pop = pop.host_with(host(section, directory).map_err(at(&format!("host {:?}", section.name)))?);
-    }
-    Ok(pop)
+    let hosts = each("host", &file.host, |section| (&section.name, host(section, directory)))?;
+    Ok(hosts.into_iter().fold(pop, PopBuilder::host_with))
 }
 
-fn at(section: &str) -> impl Fn(Problem) -> Problem {
-    move |problem| format!("{section}: {problem}")
+/// What is wrong is under this key.
+fn under(key: &'static str) -> impl Fn(Problem) -> Problem {
+    move |problem| problem.under(key)
+}
+
+/// Reads the entries of an array of tables, which problems call by their names.
+fn each<'s, S, T>(
+    key: &'static str,
+    sections: &'s [S],
+    read: impl Fn(&'s S) -> (&'s String, Result<T, Problem>),
+) -> Result<Vec<T>, Problem> {
+    let read = |(index, section)| {
+        let (name, read) = read(section);
+        let called = format!("{key} {name:?}");
+        read.map_err(|problem| problem.called(called).at(Step::Index(index)).at(Step::Key(key)))
+    };
+    sections.iter().enumerate().map(read).collect()
 }
 
 fn https(pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
@@ -98,13 +105,13 @@ fn https(pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, P
             None => certificates,
         });
     }
-    let all = all.ok_or_else(|| "tls: expected certificate and key, or self_signed".to_owned())?;
+    let all = all.ok_or("tls: expected certificate and key, or self_signed")?;
     Ok(file.listen.https.iter().fold(pop, |pop, &address| pop.https(address, all.clone())))
 }
 
 /// What `[tls]` says: shown for the names in the certificate itself, and for those of hosts that have none of their own.
 fn tls(file: &File, directory: &Path) -> Result<Vec<Certificates>, Problem> {
-    let wrong = |error: CertificateError| at("tls")(chain(&error));
+    let wrong = |error: CertificateError| Problem::new(chain(&error)).under("tls");
     match (&file.tls.certificate, &file.tls.key) {
         (Some(chain), Some(key)) => {
             let load = |names: Vec<&str>| {
@@ -119,54 +126,62 @@ fn tls(file: &File, directory: &Path) -> Result<Vec<Certificates>, Problem> {
             Ok(vec![Certificates::self_signed(&file.tls.self_signed).map_err(wrong)?])
         }
         (None, None) => Ok(Vec::new()),
-        _ => Err("tls: expected both certificate and key".to_owned()),
+        _ => Err(Problem::new("expected both certificate and key").under("tls")),
     }
 }
 
 /// The certificates that hosts have of their own: shown for the host's name, or where that is any, for their own names.
 fn certificates_of_hosts(file: &File, directory: &Path) -> Result<Vec<Certificates>, Problem> {
-    let mut all = Vec::new();
-    for host in &file.host {
-        let at = at(&format!("host {:?}", host.name));
-        match (&host.certificate, &host.key) {
-            (Some(certificate), Some(key)) => {
-                let names = Some(&*host.name).filter(|name| *name != "*");
-                let loaded = Certificates::pem_files(names, directory.join(certificate), directory.join(key));
-                all.push(loaded.map_err(|error| at(chain(&error)))?);
-            }
-            (None, None) => {}
-            _ => return Err(at("expected both certificate and key".to_owned())),
+    let own = |host: &HostSection| match (&host.certificate, &host.key) {
+        (Some(certificate), Some(key)) => {
+            let names = Some(&*host.name).filter(|name| *name != "*");
+            let loaded = Certificates::pem_files(names, directory.join(certificate), directory.join(key));
+            loaded.map(Some).map_err(|error| Problem::new(chain(&error)).at(Step::Key("certificate")))
         }
-    }
-    Ok(all)
+        (None, None) => Ok(None),
+        _ => Err("expected both certificate and key".into()),
+    };
+    Ok(each("host", &file.host, |host| (&host.name, own(host)))?.into_iter().flatten().collect())
 }
 
 fn dns(mut pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder, Problem> {
     match (file.listen.dns.is_empty(), file.zone.is_empty()) {
         (true, true) => return Ok(pop),
-        (true, false) => return Err("zone: expected an address in listen.dns to answer on".to_owned()),
-        (false, true) => return Err("listen.dns: expected a zone to answer".to_owned()),
+        (true, false) => {
+            return Err(Problem::new("expected an address in listen.dns to answer on").under("zone"));
+        }
+        (false, true) => {
+            let problem = Problem::new("listen.dns: expected a zone to answer");
+            return Err(problem.at(Step::Key("dns")).at(Step::Key("listen")));
+        }
         (false, false) => {}
     }
     // Every address answers every zone.
     pop.dns.extend(file.listen.dns.iter().map(|&address| (address, None)));
-    for section in &file.zone {
-        pop.zones.push(zone(section, directory)?);
+    for (index, section) in file.zone.iter().enumerate() {
+        let placed = |problem: Problem| problem.at(Step::Index(index)).at(Step::Key("zone"));
+        pop.zones.push(zone(section, directory).map_err(placed)?);
     }
     Ok(pop)
 }
 
 fn zone(section: &ZoneSection, directory: &Path) -> Result<Zone, Problem> {
-    let origin: NameBuf =
-        section.origin.parse().map_err(|error| format!("zone {:?}: origin: {error}", section.origin))?;
-    Zone::load(&directory.join(&section.file), origin).map_err(|error| chain(&error))
+    let wrong = |error| {
+        Problem::new(format!("zone {:?}: origin: {error}", section.origin)).at(Step::Key("origin"))
+    };
+    let origin: NameBuf = section.origin.parse().map_err(wrong)?;
+    let loaded = Zone::load(&directory.join(&section.file), origin);
+    loaded.map_err(|error| Problem::new(chain(&error)).at(Step::Key("file")))
 }
 
 fn quota(section: &LimitSection) -> Result<Quota, Problem> {
     let per = section.per.map_or(Duration::from_secs(1), |span| span.0);
-    let quota = Quota::new(section.rate, per).map_err(|error| error.to_string())?;
+    let quota = Quota::new(section.rate, per)
+        .map_err(|error| Problem::new(error.to_string()).at(Step::Key("rate")))?;
     match section.burst {
-        Some(burst) => quota.try_burst(burst).map_err(|error| error.to_string()),
+        Some(burst) => {
+            quota.try_burst(burst).map_err(|error| Problem::new(error.to_string()).at(Step::Key("burst")))
+        }
         None => Ok(quota),
     }
 }
@@ -176,11 +191,11 @@ fn cache(section: &CacheSection, directory: &Path) -> Result<Option<CachePolicy>
     if section.off {
         return Ok(Some(CachePolicy::off()));
     }
-    let names = |field: &str, names: &[String]| -> Result<Vec<HeaderName>, Problem> {
-        names
-            .iter()
-            .map(|name| name.parse().map_err(|_| format!("{field}: {name:?} is no field name")))
-            .collect()
+    let names = |field: &'static str, names: &[String]| -> Result<Vec<HeaderName>, Problem> {
+        let parse = |name: &String| {
+            name.parse().map_err(|_| Problem::new(format!("{name:?} is no field name")).under(field))
+        };
+        names.iter().map(parse).collect()
     };
     let capacity = section.capacity.map_or(CAPACITY_BYTES, |octets| octets.0);
     let mut policy = CachePolicy::preset(capacity);
@@ -230,7 +245,8 @@ fn compressed(policy: CachePolicy, names: &[String]) -> Result<CachePolicy, Prob
     let all = Compression::default();
     let coding = |name: &String| {
         let known = all.codings.iter().find(|coding: &&Coding| coding.as_str() == name);
-        known.copied().ok_or_else(|| format!("compress: expected br, zstd or gzip, found {name:?}"))
+        let wrong = || Problem::new(format!("expected br, zstd or gzip, found {name:?}")).under("compress");
+        known.copied().ok_or_else(wrong)
     };
     let codings = names.iter().map(coding).collect::<Result<_, _>>()?;
     Ok(policy.compression(Compression { codings, ..all }))
@@ -251,7 +267,7 @@ fn on_disk(policy: CachePolicy, section: &CacheSection, directory: &Path) -> Res
         (Some(folder), capacity) => {
             Ok(policy.disk(directory.join(folder), capacity.map_or(DISK_BYTES, |octets| octets.0)))
         }
-        (None, Some(_)) => Err("disk_capacity: expected a disk".to_owned()),
+        (None, Some(_)) => Err(Problem::new("expected a disk").under("disk_capacity")),
         (None, None) => Ok(policy),
     }
 }
@@ -259,7 +275,7 @@ fn on_disk(policy: CachePolicy, section: &CacheSection, directory: &Path) -> Res
 #[cfg(not(feature = "disk"))]
 fn on_disk(policy: CachePolicy, section: &CacheSection, _: &Path) -> Result<CachePolicy, Problem> {
     if section.disk.is_some() {
-        Err("disk: this program was built without it".to_owned())
+        Err("disk: this program was built without it".into())
     } else {
         Ok(policy)
     }
@@ -288,7 +304,7 @@ fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Prob
             Forwarding::Forwarded => ForwardingField::Forwarded,
         };
         let proxies = TrustedProxies::new(field, section.trusted_proxies.iter().map(pair));
-        let proxies = proxies.map_err(|error| format!("trusted_proxies: {error}"))?;
+        let proxies = proxies.map_err(|error| Problem::new(error.to_string()).under("trusted_proxies"))?;
         pop = pop.identify(move |peer, headers| proxies.client(peer, headers));
     }
     let allow = section.allow.iter().map(|block| (pair(block), Access::Allow));
@@ -302,44 +318,79 @@ fn guard(mut pop: PopBuilder, section: &GuardSection) -> Result<PopBuilder, Prob
     Ok(pop.gate_made_from(format!("{section:?}"), Guard::new().access(list).connections(bounds)))
 }
 
-fn host(section: &HostSection, directory: &Path) -> Result<Host, Problem> {
-    let parse = |url: &String| Origin::from_url(url).map_err(|error| format!("origin {url:?}: {error}"));
-    let (first, rest) = section.origin.split_first().ok_or("origin: expected at least one URL")?;
+fn origin(section: &OriginSection, directory: &Path) -> Result<Origin, Problem> {
+    let (first, rest) = section.urls.split_first().ok_or("expected at least one URL")?;
+    let parse =
+        |url: &String| Origin::from_url(url).map_err(|error| Problem::new(format!("{url:?}: {error}")));
     let scheme = |url: &str| url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let mut origin = parse(first)?;
     for url in rest {
         parse(url)?;
         if scheme(url) != scheme(first) {
-            return Err(format!("origin {url:?}: expected the scheme of {first:?}"));
+            return Err(format!("{url:?}: expected the scheme of {first:?}").into());
         }
         let backend = url.split_once("://").map_or("", |(_, backend)| backend);
         origin = origin.backend(backend.trim_end_matches('/'));
     }
+    origin = match section.host.as_deref() {
+        None | Some("keep") => origin,
+        Some("backend") => origin.host_field(HostField::Backend),
+        Some(name) => match name.parse::<http::uri::Authority>() {
+            Ok(_) => origin.host_field(HostField::Name(name.to_owned())),
+            Err(_) => {
+                let problem = Problem::new(format!("expected keep, backend or a host, found {name:?}"));
+                return Err(problem.under("host"));
+            }
+        },
+    };
+    if let Some(file) = &section.ca_file {
+        origin = origin.ca_file(directory.join(file));
+    }
+    if section.public_only {
+        origin = origin.public_only();
+    }
+    if let Some(timeout) = section.connect_timeout {
+        origin = origin.connect_timeout(timeout.0);
+    }
+    if let Some(timeout) = section.first_byte_timeout {
+        origin = origin.first_byte_timeout(timeout.0);
+    }
+    if let Some(timeout) = section.between_bytes_timeout {
+        origin = origin.between_bytes_timeout(timeout.0);
+    }
+    if let Some(connections) = section.idle_connections_max {
+        origin = origin.idle_connections_max(connections);
+    }
+    Ok(section.retries_max.map_or(origin.clone(), |retries| origin.retries_max(retries)))
+}
+
+fn host(section: &HostSection, directory: &Path) -> Result<Host, Problem> {
+    crate::config::Pattern::parse(&section.name).map_err(|error| Problem::new(error.to_string()).at(Step::Key("name")))?;
+    let origin = origin(&section.origin, directory).map_err(under("origin"))?;
     let mut host = Host::new(&section.name).origin(origin);
     if let Some(path) = &section.path {
         host = host.path_prefix(path);
     }
     if let Some(section) = &section.cache
-        && let Some(policy) = cache(section, directory).map_err(at("cache"))?
+        && let Some(policy) = cache(section, directory).map_err(under("cache"))?
     {
         host = host.cache(policy);
     }
     if let Some(limit) = &section.limit {
-        host = host.limit(Limit::per_client(quota(limit).map_err(at("limit"))?));
+        host = host.limit(Limit::per_client(quota(limit).map_err(under("limit"))?));
     }
     Ok(host)
 }
 
 fn rule(section: &RuleSection) -> Result<Rule, Problem> {
-    let at = |problem: Problem| format!("rule {:?}: {problem}", section.name);
     let mut actions = Vec::new();
     if let Some(status) = section.deny {
         let status = StatusCode::from_u16(status).ok().filter(|status| status.is_client_error());
-        actions
-            .push(Action::Deny(status.ok_or_else(|| at("deny: expected a status from 400 to 499".into()))?));
+        let wrong = || Problem::new("expected a status from 400 to 499").under("deny");
+        actions.push(Action::Deny(status.ok_or_else(wrong)?));
     }
     if let Some(limit) = &section.limit {
-        actions.push(Action::limit(quota(limit).map_err(|problem| at(format!("limit: {problem}")))?));
+        actions.push(Action::limit(quota(limit).map_err(under("limit"))?));
     }
     if section.count {
         actions.push(Action::Count);
@@ -348,19 +399,26 @@ fn rule(section: &RuleSection) -> Result<Rule, Problem> {
         actions.push(Action::Pass);
     }
     let (Some(action), true) = (actions.pop(), actions.is_empty()) else {
-        return Err(at("expected exactly one of deny, limit, count and pass".into()));
+        return Err("expected exactly one of deny, limit, count and pass".into());
     };
-    let rule = Rule::new(&section.name, condition(&section.when).map_err(at)?, action);
+    let rule = Rule::new(&section.name, condition(&section.when).map_err(placed("when"))?, action);
     match &section.unless {
-        Some(exception) => Ok(rule.unless(condition(exception).map_err(at)?)),
+        Some(exception) => Ok(rule.unless(condition(exception).map_err(placed("unless"))?)),
         None => Ok(rule),
     }
+}
+
+/// What is wrong stands under this key, which the text need not say.
+fn placed(key: &'static str) -> impl Fn(Problem) -> Problem {
+    move |problem| problem.at(Step::Key(key))
 }
 
 fn condition(section: &ConditionSection) -> Result<Condition, Problem> {
     let mut condition = Condition::new();
     for method in &section.method {
-        let method: Method = method.parse().map_err(|_| format!("method: {method:?} is no method"))?;
+        let method: Method = method
+            .parse()
+            .map_err(|_| Problem::new(format!("{method:?} is no method")).under("method"))?;
         condition = condition.method(method);
     }
     for block in &section.client {
@@ -380,9 +438,15 @@ fn condition(section: &ConditionSection) -> Result<Condition, Problem> {
     }
     if let Some(field) = &section.field {
         let name: HeaderName =
-            field.name.parse().map_err(|_| format!("field: {:?} is no field name", field.name))?;
+            field
+            .name
+            .parse()
+            .map_err(|_| Problem::new(format!("{:?} is no field name", field.name)).under("field"))?;
         condition = match (&field.value, field.absent) {
-            (Some(_), true) => return Err(format!("field {name}: expected value or absent, found both")),
+            (Some(_), true) => {
+                let problem = Problem::new(format!("field {name}: expected value or absent, found both"));
+                return Err(problem.at(Step::Key("field")));
+            }
             (Some(value), false) => condition.field(name, pattern(value)),
             (None, true) => condition.field_absent(name),
             (None, false) => condition.field_present(name),
@@ -426,16 +490,31 @@ mod tests {
     fn problems_name_their_section() {
         check(
             "[[host]]\nname = \"a\"\norigin = []\n",
-            "pop.toml: host \"a\": origin: expected at least one URL",
+            "pop.toml:3:10: host \"a\": origin: expected at least one URL",
         );
-        check("[[host]]\nname = \"a\"\norigin = [\"ftp://x\"]\n", "expected http:// or https://");
-        check("[limit]\nrate = 9999999999999\n", "limit: rate of 9999999999999");
-        check("[listen]\ndns = [\"127.0.0.1:53\"]\n", "listen.dns: expected a zone");
-        check("[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n", "rule \"r\": expected exactly one of");
-        check("[[rule]]\nname = \"r\"\ndeny = 200\n", "expected a status from 400 to 499");
+        check("[[host]]\nname = \"a\"\norigin = [\"ftp://x\"]\n", ":3:10: host \"a\": origin: \"ftp://x\": expected http:// or https://");
+        check("[limit]\nrate = 9999999999999\n", "pop.toml:2:8: limit: rate of 9999999999999");
+        check("[listen]\ndns = [\"127.0.0.1:53\"]\n", "pop.toml:2:7: listen.dns: expected a zone");
+        check("[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n", "pop.toml:1:1: rule \"r\": expected exactly one of");
+        check("[[rule]]\nname = \"r\"\ndeny = 200\n", "pop.toml:3:8: rule \"r\": deny: expected a status from 400 to 499");
         check("[cache]\ntargets = [\"not a field\"]\n", "cache: targets: \"not a field\" is no field name");
         check("[cache]\ndisk_capacity = \"1GiB\"\n", "cache: disk_capacity: expected a disk");
         check("[cache]\ncompress = [\"rar\"]\n", "compress: expected br, zstd or gzip, found \"rar\"");
+        check(
+            "[[host]]\nname = \"a\"\norigin = \"http://a\"\n\n[[host]]\nname = \"b/c\"\norigin = \"http://b\"\n",
+            "pop.toml:6:8: host \"b/c\": expected letters, digits",
+        );
+        check(
+            "[[host]]\nname = \"a\"\norigin = \"http://a\"\nlimit = { rate = 1, burst = 99999999999999 }\n",
+            "pop.toml:4:27: host \"a\": limit: ",
+        );
+        check(
+            "[[host]]\nname = \"a\"\norigin = { urls = [\"http://a\"], host = \"a b\" }\n",
+            "pop.toml:3:40: host \"a\": origin: host: expected keep, backend or a host, found \"a b\"",
+        );
+        check("[[host]]\nname = \"a\"\norigin = { host = \"b\" }\n", "pop.toml:3:10: missing field `urls`");
+        check("[[host]]\nname = \"a\"\norigin = { url = \"b\" }\n", "pop.toml:3:12: unknown field `url`");
+        check("[[host]]\nname = \"a\"\norigin = 7\n", "pop.toml:3:10: invalid type: integer `7`, expected a URL");
         check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
     }
 
