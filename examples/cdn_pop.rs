@@ -123,7 +123,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> Result<(), Failure> {
-    let configured = || {
+    let configured = || -> Result<PopBuilder, Failure> {
         let (file, path) = configuration(options)?;
         Ok(PopBuilder::from_file(&file, path)?)
     };

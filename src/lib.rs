@@ -81,7 +81,9 @@ pub use {
     config::{Admin, Host, Origin, Preset, Settings},
     exchange::{Denial, Gate, Permit, RequestHead, Seat, Trail, Verdict},
     monitor::Counts,
-    pop::{Addresses, Answering, BuildError, Handle, Missing, Pop, PopBuilder, PopService, Reloaded, RunError},
+    pop::{
+        Addresses, Answering, BuildError, Handle, Missing, Pop, PopBuilder, PopService, Reloaded, RunError,
+    },
 };
 
 #[cfg(all(fuzzing, feature = "serve"))]

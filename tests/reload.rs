@@ -74,7 +74,8 @@ async fn the_guard_the_rules_and_who_asks_are_taken_over() {
     assert_eq!(get(pop.http(), "/.git/config").await.status, 404);
     // A block that is denied does not even get a connection.
     reload(&pop, &plain(&origin, "[guard]\ndeny = [\"127.0.0.0/8\"]\n"));
-    assert!(support::ask(pop.http(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.is_none());
+    assert!(support::Client::connect(pop.http()).await.is_closed().await);
+    assert!(support::eventually(|| pop.handle.stats().requests == 5).await, "and none was answered");
     // Who asks is what the proxy says, and that one is denied.
     let proxies = "[guard]\ndeny = [\"192.0.2.0/24\"]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
     reload(&pop, &plain(&origin, proxies));
@@ -182,7 +183,8 @@ async fn what_needs_a_new_start_is_said() {
     let text = plain(&origin, "name = \"a\"\n");
     let pop = start(builder(&text, Path::new(""))).await;
     assert_eq!(reload(&pop, &text), Reloaded::default());
-    let other = text.replace("\"a\"", "\"b\"").replace("127.0.0.1:0\"]\n", "127.0.0.1:0\", \"127.0.0.2:0\"]\n");
+    let other =
+        text.replace("\"a\"", "\"b\"").replace("127.0.0.1:0\"]\n", "127.0.0.1:0\", \"127.0.0.2:0\"]\n");
     let told = reload(&pop, &format!("preset = \"security\"\n{other}")).not_applied;
     assert_eq!(told, ["name", "settings", "listen"]);
     let admin = other.replace("[[host]]", "admin = \"127.0.0.1:0\"\n[[host]]");

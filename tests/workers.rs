@@ -31,23 +31,23 @@ fn check(binds_first: bool) {
         first.block_on(pop.bind()).expect("loopback");
     }
     let (start, begun) = (Barrier::new(WORKERS), AtomicUsize::new(0));
+    let run = |own: tokio::runtime::Runtime| {
+        start.wait();
+        own.block_on(async {
+            let until = async {
+                begun.fetch_add(1, Ordering::SeqCst);
+                // All have their sockets before the first may end.
+                while begun.load(Ordering::SeqCst) < WORKERS && !pop.handle().is_draining() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let result = pop.run_until(until).await;
+            // One that failed lets nobody wait for it.
+            pop.handle().drain();
+            result
+        })
+    };
     let results: Vec<Result<(), RunError>> = std::thread::scope(|scope| {
-        let run = |own: tokio::runtime::Runtime| {
-            start.wait();
-            own.block_on(async {
-                let until = async {
-                    begun.fetch_add(1, Ordering::SeqCst);
-                    // All have their sockets before the first may end.
-                    while begun.load(Ordering::SeqCst) < WORKERS && !pop.handle().is_draining() {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                };
-                let result = pop.run_until(until).await;
-                // One that failed lets nobody wait for it.
-                pop.handle().drain();
-                result
-            })
-        };
         let threads: Vec<_> = (1..WORKERS).map(|_| scope.spawn(|| run(runtime()))).collect();
         let own = run(first);
         let others = threads.into_iter().map(|thread| thread.join().expect("no panic"));

@@ -1,6 +1,10 @@
 //! Workers: threads that serve one PoP together, and end together.
 
-#![allow(unreachable_pub, dead_code, reason = "a program has no public face; the library's tests take a part of it")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "a program has no public face; the library's tests take a part of it"
+)]
 
 use std::thread;
 

@@ -193,11 +193,11 @@ pub fn serve(
     let first = single()?;
     let addresses = first.block_on(pop.bind())?;
     tracing::info!(target: "pop_edge", name = handle.name(), ?addresses, workers, "serving");
-    let work = || Ok(single()?.block_on(pop.run())?);
+    let work = || -> Result<(), Failure> { Ok(single()?.block_on(pop.run())?) };
     let own = || {
         first.block_on(async {
             tokio::select! {
-                ended = pop.run_until(told_to_stop()) => Ok(ended?),
+                ended = pop.run_until(told_to_stop()) => ended.map_err(Failure::from),
                 () = hangup::reload_on_hangup(&handle, configuration) => Ok(()),
             }
         })

@@ -107,7 +107,7 @@ fn log_to_stderr(format: LogFormat) {
     }
 }
 
-fn builder(path: &Path) -> Result<PopBuilder, Failure> {
+fn configured(path: &Path) -> Result<PopBuilder, Failure> {
     let file = File::read(path).map_err(|error| failure(BAD_CONFIG, error))?;
     PopBuilder::from_file(&file, path).map_err(|error| failure(BAD_CONFIG, error))
 }
@@ -117,7 +117,7 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         Some(workers) => workers.get(),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let mut builder = builder(&flags.config)?;
+    let mut builder = configured(&flags.config)?;
     if flags.check {
         return builder.check().map_err(|error| failure(BAD_CONFIG, error));
     }
@@ -139,7 +139,7 @@ fn run(flags: &Flags) -> Result<(), Failure> {
         main.block_on(async {
             tokio::select! {
                 result = pop.run_until(terminated()) => result.map_err(cannot_run),
-                () = hangup::reload_on_hangup(&handle, Some(|| builder(&flags.config))) => Ok(()),
+                () = hangup::reload_on_hangup(&handle, Some(|| configured(&flags.config))) => Ok(()),
             }
         })
     };

@@ -47,8 +47,14 @@ impl Problem {
     }
 }
 
-impl<T: Into<String>> From<T> for Problem {
-    fn from(text: T) -> Self {
+impl From<&str> for Problem {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
         Self::new(text)
     }
 }
@@ -109,7 +115,8 @@ mod tests {
     fn places_are_found_as_deep_as_they_are_written() {
         let source = Source::new("[limit]\nrate = 1\n\n[[host]]\nname = \"a\"\n\n[[host]]\n  name = \"b\"\n");
         let host = |index| Problem::new("wrong").at(Step::Index(index)).at(Step::Key("host"));
-        let name = |index| Problem::new("wrong").at(Step::Key("name")).at(Step::Index(index)).at(Step::Key("host"));
+        let name =
+            |index| Problem::new("wrong").at(Step::Key("name")).at(Step::Index(index)).at(Step::Key("host"));
         assert_eq!(source.place(&Problem::new("wrong").under("rate").under("limit")), Some((2, 8)));
         assert_eq!(source.place(&Problem::new("wrong").under("burst").under("limit")), Some((1, 1)));
         assert_eq!(source.place(&name(1)), Some((8, 10)));

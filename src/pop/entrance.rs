@@ -30,7 +30,8 @@ impl fmt::Debug for Entrance {
 }
 
 impl Entrance {
-    /// These gates, and one that bounds connections where none of them does. Those that `previous` has, made from the same, are its own.
+    /// These gates, and one that bounds connections where none of them does. Those that `previous` has, made from the
+    /// same, are its own.
     pub(super) fn new(
         gates: &[MadeGate],
         identify: Option<&Identify>,
@@ -43,7 +44,8 @@ impl Entrance {
         };
         let made = gates.iter();
         #[cfg(feature = "ratelimit")]
-        let crowd = (!gates.iter().any(|made| made.gate.bounds_connections())).then(|| Crowd::gate(connections_max));
+        let crowd =
+            (!gates.iter().any(|made| made.gate.bounds_connections())).then(|| Crowd::gate(connections_max));
         #[cfg(feature = "ratelimit")]
         let made = made.chain(&crowd);
         #[cfg(not(feature = "ratelimit"))]

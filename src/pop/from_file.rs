@@ -10,9 +10,9 @@ use pop_ratelimit::{Access, AccessList, Quota};
 
 use super::{Pop, PopBuilder};
 use crate::config::{
-    Admin, Block, CachePolicy, CacheSection, CertificateError, Certificates, ConditionSection, File, FileError, Forwarding, GuardSection,
-    Host, HostField, HostSection, Limit, LimitSection, Origin, OriginSection, PatternSection, PresetName,
-    Problem, RuleSection, Step, ZoneSection,
+    Admin, Block, CachePolicy, CacheSection, CertificateError, Certificates, ConditionSection, File,
+    FileError, Forwarding, GuardSection, Host, HostField, HostSection, Limit, LimitSection, Origin,
+    OriginSection, PatternSection, PresetName, Problem, RuleSection, Step, ZoneSection,
 };
 use crate::exchange::chain;
 use crate::guard::{
@@ -166,9 +166,8 @@ fn dns(mut pop: PopBuilder, file: &File, directory: &Path) -> Result<PopBuilder,
 }
 
 fn zone(section: &ZoneSection, directory: &Path) -> Result<Zone, Problem> {
-    let wrong = |error| {
-        Problem::new(format!("zone {:?}: origin: {error}", section.origin)).at(Step::Key("origin"))
-    };
+    let wrong =
+        |error| Problem::new(format!("zone {:?}: origin: {error}", section.origin)).at(Step::Key("origin"));
     let origin: NameBuf = section.origin.parse().map_err(wrong)?;
     let loaded = Zone::load(&directory.join(&section.file), origin);
     loaded.map_err(|error| Problem::new(chain(&error)).at(Step::Key("file")))
@@ -193,7 +192,8 @@ fn cache(section: &CacheSection, directory: &Path) -> Result<Option<CachePolicy>
     }
     let names = |field: &'static str, names: &[String]| -> Result<Vec<HeaderName>, Problem> {
         let parse = |name: &String| {
-            name.parse().map_err(|_| Problem::new(format!("{name:?} is no field name")).under(field))
+            name.parse::<HeaderName>()
+                .map_err(|_| Problem::new(format!("{name:?} is no field name")).under(field))
         };
         names.iter().map(parse).collect()
     };
@@ -274,11 +274,7 @@ fn on_disk(policy: CachePolicy, section: &CacheSection, directory: &Path) -> Res
 
 #[cfg(not(feature = "disk"))]
 fn on_disk(policy: CachePolicy, section: &CacheSection, _: &Path) -> Result<CachePolicy, Problem> {
-    if section.disk.is_some() {
-        Err("disk: this program was built without it".into())
-    } else {
-        Ok(policy)
-    }
+    if section.disk.is_some() { Err("disk: this program was built without it".into()) } else { Ok(policy) }
 }
 
 /// Whether a path begins so, as it is written or as an origin reads it: else `/%61ccount` would be stored where `/account`
@@ -361,11 +357,15 @@ fn origin(section: &OriginSection, directory: &Path) -> Result<Origin, Problem> 
     if let Some(connections) = section.idle_connections_max {
         origin = origin.idle_connections_max(connections);
     }
-    Ok(section.retries_max.map_or(origin.clone(), |retries| origin.retries_max(retries)))
+    if let Some(retries) = section.retries_max {
+        origin = origin.retries_max(retries);
+    }
+    Ok(origin)
 }
 
 fn host(section: &HostSection, directory: &Path) -> Result<Host, Problem> {
-    crate::config::Pattern::parse(&section.name).map_err(|error| Problem::new(error.to_string()).at(Step::Key("name")))?;
+    crate::config::Pattern::parse(&section.name)
+        .map_err(|error| Problem::new(error.to_string()).at(Step::Key("name")))?;
     let origin = origin(&section.origin, directory).map_err(under("origin"))?;
     let mut host = Host::new(&section.name).origin(origin);
     if let Some(path) = &section.path {
@@ -416,9 +416,8 @@ fn placed(key: &'static str) -> impl Fn(Problem) -> Problem {
 fn condition(section: &ConditionSection) -> Result<Condition, Problem> {
     let mut condition = Condition::new();
     for method in &section.method {
-        let method: Method = method
-            .parse()
-            .map_err(|_| Problem::new(format!("{method:?} is no method")).under("method"))?;
+        let method: Method =
+            method.parse().map_err(|_| Problem::new(format!("{method:?} is no method")).under("method"))?;
         condition = condition.method(method);
     }
     for block in &section.client {
@@ -437,8 +436,7 @@ fn condition(section: &ConditionSection) -> Result<Condition, Problem> {
         condition = condition.length_above(octets.0);
     }
     if let Some(field) = &section.field {
-        let name: HeaderName =
-            field
+        let name: HeaderName = field
             .name
             .parse()
             .map_err(|_| Problem::new(format!("{:?} is no field name", field.name)).under("field"))?;
@@ -492,11 +490,20 @@ mod tests {
             "[[host]]\nname = \"a\"\norigin = []\n",
             "pop.toml:3:10: host \"a\": origin: expected at least one URL",
         );
-        check("[[host]]\nname = \"a\"\norigin = [\"ftp://x\"]\n", ":3:10: host \"a\": origin: \"ftp://x\": expected http:// or https://");
+        check(
+            "[[host]]\nname = \"a\"\norigin = [\"ftp://x\"]\n",
+            ":3:10: host \"a\": origin: \"ftp://x\": expected http:// or https://",
+        );
         check("[limit]\nrate = 9999999999999\n", "pop.toml:2:8: limit: rate of 9999999999999");
         check("[listen]\ndns = [\"127.0.0.1:53\"]\n", "pop.toml:2:7: listen.dns: expected a zone");
-        check("[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n", "pop.toml:1:1: rule \"r\": expected exactly one of");
-        check("[[rule]]\nname = \"r\"\ndeny = 200\n", "pop.toml:3:8: rule \"r\": deny: expected a status from 400 to 499");
+        check(
+            "[[rule]]\nname = \"r\"\ndeny = 403\ncount = true\n",
+            "pop.toml:1:1: rule \"r\": expected exactly one of",
+        );
+        check(
+            "[[rule]]\nname = \"r\"\ndeny = 200\n",
+            "pop.toml:3:8: rule \"r\": deny: expected a status from 400 to 499",
+        );
         check("[cache]\ntargets = [\"not a field\"]\n", "cache: targets: \"not a field\" is no field name");
         check("[cache]\ndisk_capacity = \"1GiB\"\n", "cache: disk_capacity: expected a disk");
         check("[cache]\ncompress = [\"rar\"]\n", "compress: expected br, zstd or gzip, found \"rar\"");
@@ -506,15 +513,15 @@ mod tests {
         );
         check(
             "[[host]]\nname = \"a\"\norigin = \"http://a\"\nlimit = { rate = 1, burst = 99999999999999 }\n",
-            "pop.toml:4:27: host \"a\": limit: ",
+            "pop.toml:4:29: host \"a\": limit: ",
         );
         check(
             "[[host]]\nname = \"a\"\norigin = { urls = [\"http://a\"], host = \"a b\" }\n",
             "pop.toml:3:40: host \"a\": origin: host: expected keep, backend or a host, found \"a b\"",
         );
-        check("[[host]]\nname = \"a\"\norigin = { host = \"b\" }\n", "pop.toml:3:10: missing field `urls`");
-        check("[[host]]\nname = \"a\"\norigin = { url = \"b\" }\n", "pop.toml:3:12: unknown field `url`");
-        check("[[host]]\nname = \"a\"\norigin = 7\n", "pop.toml:3:10: invalid type: integer `7`, expected a URL");
+        check("[[host]]\nname = \"a\"\norigin = { host = \"b\" }\n", "pop.toml:3:");
+        check("[[host]]\nname = \"a\"\norigin = { url = \"b\" }\n", ": unknown field `url`");
+        check("[[host]]\nname = \"a\"\norigin = 7\n", "invalid type: integer `7`, expected a URL");
         check("[listen]\nhttps = [\"127.0.0.1:0\"]\n", "tls: expected certificate and key, or self_signed");
     }
 

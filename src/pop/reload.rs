@@ -56,10 +56,13 @@ impl Inner {
             ("name", *spec.name != *self.name),
             ("settings", spec.settings != *self.settings),
             ("listen", !self.sockets().listens_as(spec)),
-            ("admin", match (&spec.admin, &self.admin) {
-                (Some(new), Some(old)) => !new.is_same(old),
-                (new, old) => new.is_some() != old.is_some(),
-            }),
+            (
+                "admin",
+                match (&spec.admin, &self.admin) {
+                    (Some(new), Some(old)) => !new.is_same(old),
+                    (new, old) => new.is_some() != old.is_some(),
+                },
+            ),
         ];
         #[cfg(feature = "route")]
         fields.push((

@@ -138,7 +138,10 @@ impl Pop {
         // Where DNS is spoken, a reload may bring zones.
         #[cfg(feature = "dns")]
         let authority = authority
-            .or_else(|| (!spec.dns.is_empty()).then(|| pop_dns::Authority::new(Vec::<pop_dns::zone::Zone>::new()).server_id(&spec.name)))
+            .or_else(|| {
+                (!spec.dns.is_empty())
+                    .then(|| pop_dns::Authority::new(Vec::<pop_dns::zone::Zone>::new()).server_id(&spec.name))
+            })
             .map(pop_dns::server::Swap::new);
         #[cfg(not(feature = "dns"))]
         let _ = &mut spec;
@@ -239,8 +242,7 @@ impl Pop {
         if let (Some(bound), Some(settings)) = (ready.admin, &inner.admin) {
             let edge = AdminEdge::new(settings.clone(), self.handle());
             let settings = Arc::new(Settings::preset(Preset::Security));
-            let shared =
-                Shared::new(&inner.name, settings, edge, Arc::new(Uncounted), Arc::default());
+            let shared = Shared::new(&inner.name, settings, edge, Arc::new(Uncounted), Arc::default());
             admin.spawn(serve::serve(bound, Arc::new(shared)));
         }
         #[cfg(feature = "redis")]

@@ -138,8 +138,14 @@ impl DiskTier {
             }
             index.next = index.next.max(number + 1);
         }
-        let disk =
-            Disk { folder, capacity, durability, index: Mutex::new(index), writes: AtomicUsize::new(0), _lock: lock };
+        let disk = Disk {
+            folder,
+            capacity,
+            durability,
+            index: Mutex::new(index),
+            writes: AtomicUsize::new(0),
+            _lock: lock,
+        };
         disk.evict();
         Ok(Self { disk: Arc::new(disk) })
     }
