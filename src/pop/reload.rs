@@ -25,6 +25,7 @@ impl Inner {
         #[cfg(feature = "redis")]
         spec.fabric.clone_from(&self.fabric);
         let plane = Plane::new(&spec, Some(&self.plane.load()))?;
+        #[allow(unused_mut, reason = "zones and certificates may be added")]
         let mut not_applied = self.not_applied(&spec);
         #[cfg(feature = "dns")]
         match (&self.authority, judge::authority(&mut spec)?) {
