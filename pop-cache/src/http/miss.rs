@@ -25,6 +25,24 @@ use super::status::CacheStatus;
 use super::stored::Stored;
 use super::{fields, storing, validation};
 
+/// The inner service of a cache, as a fetch needs it: a task of its own calls it.
+pub(super) trait Origin<B, B2>:
+    Service<Request<B>, Response = Response<B2>, Error: Into<BoxError> + Send, Future: Send> + Send + 'static
+{
+}
+
+impl<S, B, B2> Origin<B, B2> for S where
+    S: Service<Request<B>, Response = Response<B2>, Error: Into<BoxError> + Send, Future: Send>
+        + Send
+        + 'static
+{
+}
+
+/// The body of an inner service's answer.
+pub(super) trait Content: Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static {}
+
+impl<B> Content for B where B: Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static {}
+
 /// The request as it goes out: the normalised target, no fields of this hop.
 pub(crate) fn normalised<B>(shared: &Shared, mut request: Request<B>) -> Request<B> {
     if let Some(target) = shared.normalised_target(&RequestHead::of(&request)) {
@@ -50,12 +68,9 @@ pub(super) fn prepared<B>(shared: &Shared, request: Request<B>) -> Request<B> {
 /// Revalidates in the background, unless somebody does already.
 pub(super) fn revalidate<S, B, B2>(shared: Arc<Shared>, service: S, request: Request<B>, task: Task)
 where
-    S: Service<Request<B>, Response = Response<B2>> + Send + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
+    S: Origin<B, B2>,
     B: Default + Send + 'static,
-    B2: Body<Data = Bytes> + Send + 'static,
-    B2::Error: Into<BoxError> + Send,
+    B2: Content,
 {
     let Task { key, candidate, variant, .. } = task;
     let Role::Leader(flight) = Flights::join(&shared, Target::whole(key.clone(), variant), || false) else {
@@ -80,12 +95,9 @@ pub(super) async fn fetch<S, B, B2>(
     task: Task,
 ) -> Answer<B2>
 where
-    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
+    S: Origin<B, B2> + Clone,
     B: Default + Send + 'static,
-    B2: Body<Data = Bytes> + Send + 'static,
-    B2::Error: Into<BoxError> + Send,
+    B2: Content,
 {
     let Task { key, candidate, forward, mut variant } = task;
     let (parts, body) = prepared(&shared, request).into_parts();
@@ -149,12 +161,9 @@ async fn lead<S, B, B2>(
     status: CacheStatus,
 ) -> Answer<B2>
 where
-    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
+    S: Origin<B, B2> + Clone,
     B: Default + Send + 'static,
-    B2: Body<Data = Bytes> + Send + 'static,
-    B2::Error: Into<BoxError> + Send,
+    B2: Content,
 {
     let (leader, mine) = oneshot::channel();
     let own = parts.clone();
@@ -208,12 +217,9 @@ pub(super) async fn with_slices<S, B, B2>(
     stored: Arc<Stored>,
 ) -> Answer<B2>
 where
-    S: Service<Request<B>, Response = Response<B2>> + Clone + Send + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
+    S: Origin<B, B2> + Clone,
     B: Default + Send + 'static,
-    B2: Body<Data = Bytes> + Send + 'static,
-    B2::Error: Into<BoxError> + Send,
+    B2: Content,
 {
     let Some(index) = response.body().first_slice() else { return Ok(response) };
     let own = parts.clone();
