@@ -5,7 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use pop_edge::{Origin, Pop};
+use pop_edge::cache::http::{Rules, SetCookie};
+use pop_edge::{CachePolicy, Origin, Pop};
 use support::{Client, Reply, Running, Scripted, ask, cdn, get, loopback, start};
 
 async fn fresh() -> Scripted {
@@ -253,6 +254,18 @@ async fn cache_deception_finds_nothing() {
         assert!(!get(pop.http(), path).await.is_hit(), "{path}");
     }
     assert!(origin.asked().iter().all(|asked| !asked.line().contains("..")), "dot segments never go out");
+}
+
+#[tokio::test]
+async fn cookies_are_for_one_where_the_operator_is_strict() {
+    let fields = "Cache-Control: max-age=60\nSet-Cookie: id=1";
+    let origin = Scripted::start(move |_| Reply::ok(fields, "a page")).await;
+    for (set_cookie, is_stored) in [(SetCookie::AsStated, true), (SetCookie::Refused, false)] {
+        let rules = Rules { set_cookie, ..Rules::default() };
+        let pop = start(cdn(&origin).cache(CachePolicy::capacity(1 << 20).rules(rules))).await;
+        get(pop.http(), "/").await;
+        assert_eq!(get(pop.http(), "/").await.is_hit(), is_stored, "{set_cookie:?}");
+    }
 }
 
 #[tokio::test]

@@ -337,3 +337,28 @@ mod from_a_file {
         assert!(is_shown(&pop, &own, "two.example").await && !is_shown(&pop, &all, "one.example").await);
     }
 }
+
+#[tokio::test]
+async fn nothing_is_taken_before_the_handshake_ends() {
+    let (origin, pop, trusted) = secured().await;
+    let mut config = client(&trusted, &[b"http/1.1"]);
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let name = || ServerName::try_from("one.example").expect("a name");
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        // A replayed first flight would be a replayed request: a session that is resumed offers no early data.
+        let mut session = rustls::ClientConnection::new(Arc::clone(&config), name()).expect("a client");
+        assert!(session.early_data().is_none(), "no ticket allows it");
+        let stream = TcpStream::connect(pop.addresses.https[0]).await.expect("a listener");
+        let mut stream = TlsConnector::from(Arc::clone(&config)).connect(name(), stream).await.expect("TLS");
+        let request = "GET / HTTP/1.1\r\nHost: one.example\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("it is open");
+        let mut answer = String::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        kinds.push(stream.get_ref().1.handshake_kind());
+    }
+    assert_eq!(kinds, [Some(rustls::HandshakeKind::Full), Some(rustls::HandshakeKind::Resumed)]);
+    assert_eq!(origin.asked().len(), 1);
+}

@@ -127,4 +127,12 @@ mod tests {
         check("only.example.org", "/y", "*.example.org");
         assert_eq!(table.add(&Pattern::parse("*").expect("a pattern"), "", String::new()), Err(Twice));
     }
+
+    #[test]
+    fn names_from_the_network_are_hashed_by_a_secret() {
+        let (one, other) = (HostTable::<()>::default(), HostTable::<()>::default());
+        let hash = |table: &HostTable<()>| table.exact.hasher().hash_one("www.example.org");
+        // By chance they are the same once in 2^64 runs.
+        assert_ne!(hash(&one), hash(&other), "nobody can choose names that collide");
+    }
 }

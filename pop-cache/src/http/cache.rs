@@ -449,3 +449,17 @@ fn filtered(target: &str, keeps: &QueryPolicy) -> Option<String> {
         Some(format!("{path}?{kept}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_from_the_network_are_hashed_by_a_secret() {
+        let cache = || HttpCache::builder(1 << 20).build().expect("settings that work");
+        let (one, other) = (cache(), cache());
+        // By chance they are the same once in 2^64 runs.
+        assert_ne!(one.shared.tag("a"), other.shared.tag("a"), "nobody can choose tags that collide");
+        assert_ne!(one.shared.host_tag("a"), one.shared.tag("a"), "a tag is no host");
+    }
+}
