@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{AGE, HeaderValue};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
@@ -68,7 +68,12 @@ impl LookUp {
     }
 
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let Some((headers, body, stored)) = self.stored.get(request.uri().path()) else { return page(0) };
+        let Some((headers, body, stored)) = self.stored.get(request.uri().path()) else {
+            // An empty page would be a fast one, and its figure that of another load.
+            let mut missing = Response::new(Full::default());
+            *missing.status_mut() = StatusCode::NOT_FOUND;
+            return missing;
+        };
         let mut response = Response::new(Full::new(body.clone()));
         *response.headers_mut() = headers.clone();
         if let Some(age) = response.headers_mut().get_mut(AGE) {

@@ -1,6 +1,8 @@
 //! hyper with nothing around it, the yardstick: `bare ADDR fixed` answers a constant; `bare ADDR look-up` finds the
-//! answer by host and path in a map, clones its stored fields and adds `Age`.
+//! answer by host and path in a map, clones its stored fields and writes `Age`.
+//! It allocates what hyper allocates and the copy of the fields, no more.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::SystemTime;
@@ -31,18 +33,31 @@ fn stored(size: usize) -> Stored {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    // The place of `Age`: a field that is added to a copy makes it grow, which costs a tenth of the request.
+    headers.insert(header::AGE, HeaderValue::from_static("0"));
     Stored { headers, body: Bytes::from(vec![b'x'; size]), at: SystemTime::now() }
 }
 
 fn look_up(map: &HashMap<String, Stored>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    thread_local! {
+        static KEY: RefCell<String> = const { RefCell::new(String::new()) };
+    }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let key = format!("http://{host}{}", request.uri().path());
-    let path = key.rfind('/').map_or("", |slash| &key[slash..]);
-    let Some(found) = map.get(path) else { return Response::new(Full::default()) };
+    let found = KEY.with_borrow_mut(|key| {
+        key.clear();
+        for part in ["http://", host, request.uri().path()] {
+            key.push_str(part);
+        }
+        // Every host has the same two pages.
+        key.rfind('/').and_then(|slash| map.get(&key[slash..]))
+    });
+    let Some(found) = found else { return Response::new(Full::default()) };
     let mut response = Response::new(Full::new(found.body.clone()));
     *response.headers_mut() = found.headers.clone();
     let age = found.at.elapsed().map_or(0, |age| age.as_secs());
-    response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+    if let Some(slot) = response.headers_mut().get_mut(header::AGE) {
+        *slot = HeaderValue::from(age);
+    }
     response
 }
 

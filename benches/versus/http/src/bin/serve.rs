@@ -1,4 +1,5 @@
-//! A server to be loaded with wrk: `serve bare|lookup|layer ADDRESS BYTES`, one thread, hyper over HTTP/1.1.
+//! A server to be loaded with wrk: `serve bare|lookup|layer ADDRESS BYTES`, one thread, hyper over HTTP/1.1. The page is
+//! `/index.html`; where there is a look-up, every other is a 404, which wrk counts as an error.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ async fn main() {
     let listener = TcpListener::bind(address).await.expect("an address to listen on");
     let cache = HttpCache::builder(64 << 20).build().expect("settings that work");
     let layered = cache.layer().layer(Origin { bytes });
-    let lookup = LookUp::new("/", bytes);
+    let lookup = LookUp::new("/index.html", bytes);
     let bare = page(bytes);
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
