@@ -132,7 +132,7 @@ impl fmt::Debug for Permit {
 /// by whoever idles.
 #[derive(Debug, Default)]
 pub struct Seat {
-    /// Exchanges under way. A counter for deadlines and for who idles; nothing is published through it.
+    /// Exchanges under way. A counter for deadlines and for whoever idles; nothing is published through it.
     in_flight: AtomicU32,
     is_evicted: AtomicBool,
     leave: tokio::sync::Notify,

@@ -1,4 +1,4 @@
-//! A PoP's name server over real sockets: the nearest site for who asks, for how wide a block, and the next when it dies.
+//! A PoP's name server over real sockets: the nearest site for whoever asks, for how wide a block, and the next when it dies.
 #![cfg(all(feature = "serve", feature = "dns", feature = "route"))]
 
 mod support;

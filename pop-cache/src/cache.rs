@@ -126,7 +126,7 @@ impl<K, V> Cache<K, V> {
     }
 
     /// Takes out what is expired, and drops what is out of the cache and borrowed by nobody. The cache does so by itself
-    /// while it is written to; this is for who wants the memory back, or the values dropped, now.
+    /// while it is written to; this is for whoever wants the memory back, or the values dropped, now.
     pub fn reclaim(&self) {
         let store = &self.shared.store;
         store.expire_all();

@@ -58,7 +58,7 @@ enum Outcome<V, E> {
     Result(Result<V, E>),
     /// An error of another type than this waiter's loader has: it loads for itself.
     Foreign,
-    /// Nothing: look again for who leads.
+    /// Nothing: look again for whoever leads.
     Lost,
 }
 
@@ -115,7 +115,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         Role::Leader(Leader { shard, key, flight })
     }
 
-    /// Loads, or waits for who loads.
+    /// Loads, or waits for whoever loads.
     pub(crate) fn run<E: Clone + Send + Sync + 'static>(
         &self,
         hash: u64,

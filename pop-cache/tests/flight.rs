@@ -1,4 +1,4 @@
-//! Single flight: one load for a key, whatever becomes of who loads.
+//! Single flight: one load for a key, whatever becomes of whoever loads.
 
 use std::future::Future;
 use std::io;

@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
     let secondaries: Vec<Secondary> = arguments.zone.iter().map(|zone| secondary(zone, &arguments)).collect();
     let notifiers: Vec<Notifier> = secondaries.iter().map(Secondary::notifier).collect();
     let (blocks, name) = (arguments.allow, arguments.key.as_ref().map(|key| key.name().clone()));
-    // Transfers go to who signs with the key, if there is one, and lives in one of the blocks, if any were given.
+    // Transfers go to whoever signs with the key, if there is one, and lives in one of the blocks, if any were given.
     let may_have = move |asked: &TransferQuery<'_>| {
         (name.is_some() || !blocks.is_empty())
             && (name.is_none() || asked.key == name.as_ref())

@@ -76,7 +76,7 @@ impl Follower {
 
 const LOCAL: (IpAddr, u8) = (IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 32);
 
-/// Zones for who signs with our key.
+/// Zones for whoever signs with our key.
 fn for_the_key(asked: &pop_dns::TransferQuery<'_>) -> bool {
     asked.key == Some(key().name())
 }
@@ -146,7 +146,7 @@ fn messages(authority: &Authority, query: &[u8]) -> Vec<Vec<u8>> {
     vec![answer]
 }
 
-/// An IXFR query of who has this serial.
+/// An IXFR query of whoever has this serial.
 fn ixfr(serial: u32) -> Vec<u8> {
     let mut builder = MessageBuilder::query(5, &origin(), RecordType::IXFR);
     let mut soa = vec![0, 0];

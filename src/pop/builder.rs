@@ -148,7 +148,7 @@ impl PopBuilder {
         self
     }
 
-    /// The addresses of this name are those of the site that the selector chooses for who asks: by client subnet
+    /// The addresses of this name are those of the site that the selector chooses for whoever asks: by client subnet
     /// where the resolver tells it, with the scope and the time to live of the choice.
     #[cfg(all(feature = "dns", feature = "route"))]
     #[must_use]

@@ -53,7 +53,7 @@ mod geo {
     use pop_dns::{DynamicAnswer, DynamicQuery};
     use pop_route::{Choice, Selector};
 
-    /// Chooses a site for who asks, and answers with the site's addresses.
+    /// Chooses a site for whoever asks, and answers with the site's addresses.
     #[derive(Clone)]
     pub(super) struct Hook {
         selector: Arc<Selector>,

@@ -1,4 +1,4 @@
-//! Proofs of absence, for who wants DNSSEC and in a zone that has them.
+//! Proofs of absence, for whoever wants DNSSEC and in a zone that has them.
 
 use super::reply::Reply;
 use crate::name::LowerName;

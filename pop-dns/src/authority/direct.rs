@@ -34,7 +34,7 @@ pub(super) struct Direct<'a, 'q> {
 }
 
 impl Direct<'_, '_> {
-    /// The records of a set, with their signatures for who wants DNSSEC; `false` where they do not fit.
+    /// The records of a set, with their signatures for whoever wants DNSSEC; `false` where they do not fit.
     #[inline]
     pub(super) fn set(&self, set: &RrSet<'_>, answer: &mut Vec<u8>) -> bool {
         let signed = self.query.edns.is_some_and(|edns| edns.dnssec_ok);

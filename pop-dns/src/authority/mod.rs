@@ -211,7 +211,7 @@ impl Authority {
         self
     }
 
-    /// Signs what hooks choose in a zone with a key of that zone, for who wants DNSSEC (algorithms 13 and 15, some 20 µs a
+    /// Signs what hooks choose in a zone with a key of that zone, for whoever wants DNSSEC (algorithms 13 and 15, some 20 µs a
     /// signature; up to 4096 are kept and used again). Needs a `now` that counts from 1970.
     #[cfg(feature = "dnssec")]
     #[must_use]

@@ -1,5 +1,5 @@
 //! Response rate limiting (the technique of Vixie and Schryver, 2012): identical answers to one network are limited, so
-//! that a server is no amplifier for who forges addresses. Fixed memory, no lock.
+//! that a server is no amplifier for whoever forges addresses. Fixed memory, no lock.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A record is stored as an answer carries it: its owner is a pointer to the question, which stands at offset 12 of
-//! every message. So an answer from a set is one copy, and with the signatures (RRSIG, for who wants DNSSEC) it is one
+//! every message. So an answer from a set is one copy, and with the signatures (RRSIG, for whoever wants DNSSEC) it is one
 //! longer copy. Beyond name and RDATA a name costs 4 octets and 10 in the table, a set 10, a record 12.
 
 use super::ZoneProblem;
@@ -39,7 +39,7 @@ impl NodeFlags {
     pub(crate) const DNAME: u8 = 8;
     /// Its child `*` exists.
     pub(crate) const WILDCARD_BELOW: u8 = 16;
-    /// Nothing but NSEC3 and its signatures: not there for who asks (RFC 5155 §7.2.8).
+    /// Nothing but NSEC3 and its signatures: not there for whoever asks (RFC 5155 §7.2.8).
     pub(crate) const HASHED: u8 = 32;
     /// It has a CNAME.
     pub(crate) const ALIAS: u8 = 64;

@@ -116,7 +116,7 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// Lays nodes out. Where they are inline they change places: `renamed` puts a node's new place into an entry that
-    /// named its old one, and all places are handed back, for who else names them.
+    /// named its old one, and all places are handed back, for whoever else names them.
     pub(super) fn new(
         nodes: Vec<Node>,
         entries: Vec<u32>,
