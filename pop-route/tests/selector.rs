@@ -6,8 +6,8 @@ use std::time::Duration;
 #[cfg(feature = "serde")]
 use pop_route::ClientAtlas;
 use pop_route::{
-    AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Reason, Selector, Site, SiteMap,
-    Timestamp,
+    AdminState, ClientFacts, Fate, HealthPolicy, Location, MapError, Reason, SITE_NAME_MAX, SITES_MAX,
+    Selector, Site, SiteMap, Timestamp,
 };
 
 fn place(latitude: f64, longitude: f64) -> Location {
@@ -139,6 +139,12 @@ fn maps_that_cannot_be_say_why() {
     let site = |name: &str| Site::new(name, place(0.0, 0.0)).admin(AdminState::Up);
     assert_eq!(SiteMap::new([site("A"), site("A")]), Err(MapError::Duplicate { name: "A".into() }));
     assert_eq!(SiteMap::new([]), Err(MapError::Count { sites: 0 }));
+    let many = |count: usize| SiteMap::new((0..count).map(|index| site(&format!("S{index}"))));
+    assert_eq!(many(SITES_MAX).unwrap().len(), SITES_MAX);
+    assert_eq!(many(SITES_MAX + 1), Err(MapError::Count { sites: SITES_MAX + 1 }));
+    let long = "n".repeat(SITE_NAME_MAX + 1);
+    assert!(SiteMap::new([site(&long[1..])]).is_ok());
+    assert_eq!(SiteMap::new([site(&long)]), Err(MapError::Name { name: long[1..].into() }));
 }
 
 #[cfg(feature = "serde")]

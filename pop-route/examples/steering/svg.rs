@@ -7,7 +7,7 @@ use pop_route::{Location, Site, SiteId, SiteMap};
 const WIDTH: f64 = 1440.0;
 const PANEL: f64 = 640.0;
 const TITLE: f64 = 44.0;
-const LEGEND: f64 = 144.0;
+const LEGEND: f64 = 176.0;
 /// The size of letters beside sites.
 const LETTERS: f64 = 13.0;
 /// Latitudes shown: people live between them.
@@ -22,10 +22,11 @@ pub(crate) struct Panel<'a> {
     pub(crate) shares: &'a dyn Fn(SiteId) -> f64,
 }
 
-/// Well apart in hue, alternating in lightness; in the one notation that every viewer knows.
+/// Hues five steps apart, for sites that follow each other in the list are often neighbours on the map; alternating in
+/// lightness, none too dark for the background; in the one notation that every viewer knows.
 fn colour(site: SiteId, sites: usize) -> String {
-    let hue = site.index() as f64 * 12.0 / sites as f64;
-    let (lightness, saturation) = (if site.index().is_multiple_of(2) { 0.62 } else { 0.46 }, 0.72);
+    let hue = (site.index() * 5 % sites) as f64 * 12.0 / sites as f64;
+    let (lightness, saturation) = (if site.index().is_multiple_of(2) { 0.70 } else { 0.56 }, 0.72);
     let spread = saturation * f64::min(lightness, 1.0 - lightness);
     let channel = |offset: f64| {
         let turned = (offset + hue) % 12.0;
@@ -113,7 +114,7 @@ fn marks(svg: &mut String, sites: &SiteMap, panel: &Panel<'_>) {
                 y - 8.0
             );
         } else {
-            let radius = 6.0 + 22.0 * (panel.shares)(site).sqrt();
+            let radius = radius((panel.shares)(site));
             let _ = writeln!(
                 svg,
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{colour}\" fill-opacity=\"0.35\" stroke=\"#ffffff\" stroke-width=\"1.5\"/>"
@@ -121,9 +122,16 @@ fn marks(svg: &mut String, sites: &SiteMap, panel: &Panel<'_>) {
             let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#ffffff\"/>");
         }
     }
+    let circles: Vec<(f64, f64, f64)> = sites
+        .iter()
+        .map(|(site, place)| {
+            let (x, y) = position(place.location());
+            (x, y, radius((panel.shares)(site)))
+        })
+        .collect();
     let mut taken = Vec::new();
-    for (_, place) in sites.iter() {
-        let (x, y) = label(place, &mut taken);
+    for (site, place) in sites.iter() {
+        let (x, y) = label(place, circles[site.index()].2, &circles, &mut taken);
         // The outline first: not every viewer knows how to paint it below the letters.
         for paint in ["fill=\"none\" stroke=\"#10151f\" stroke-width=\"4\"", "fill=\"#ffffff\""] {
             let name = place.name();
@@ -135,32 +143,57 @@ fn marks(svg: &mut String, sites: &SiteMap, panel: &Panel<'_>) {
     }
 }
 
-/// Where a site's name is written: beside it, in the first corner that no other name has taken.
-fn label(place: &Site, taken: &mut Vec<(f64, f64, f64)>) -> (f64, f64) {
+/// The size of the circle of a site that serves this part of all users.
+fn radius(share: f64) -> f64 {
+    6.0 + 22.0 * share.sqrt()
+}
+
+/// Where a site's name is written: beside its circle, in the first place that no other name and no circle has taken.
+fn label(
+    place: &Site,
+    radius: f64,
+    circles: &[(f64, f64, f64)],
+    taken: &mut Vec<(f64, f64, f64)>,
+) -> (f64, f64) {
     let (x, y) = position(place.location());
-    let width = place.name().len() as f64 * LETTERS * 0.6;
-    let corners = [
-        (x + 10.0, y - 10.0),
-        (x - 10.0 - width, y - 10.0),
-        (x + 10.0, y + 10.0 + LETTERS),
-        (x - 10.0 - width, y + 10.0 + LETTERS),
+    let (width, beside, middle) =
+        (place.name().len() as f64 * LETTERS * 0.56, radius + 4.0, y + LETTERS * 0.35);
+    let places = [
+        (x + beside, middle),
+        (x - beside - width, middle),
+        (x - width / 2.0, y - beside),
+        (x - width / 2.0, y + beside + LETTERS * 0.8),
+        (x + beside, y - beside),
+        (x + beside, y + beside + LETTERS * 0.8),
+        (x - beside - width, y - beside),
+        (x - beside - width, y + beside + LETTERS * 0.8),
     ];
     let is_free = |&(left, line): &(f64, f64)| {
         let apart = |&(other, other_line, other_width): &(f64, f64, f64)| {
             left > other + other_width || left + width < other || (line - other_line).abs() > LETTERS
         };
-        left >= 0.0 && left + width <= WIDTH && taken.iter().all(apart)
+        let outside = |&(x, y, radius): &(f64, f64, f64)| {
+            let (across, down) = (x.clamp(left, left + width) - x, y.clamp(line - LETTERS * 0.8, line) - y);
+            across.hypot(down) > radius
+        };
+        left >= 0.0 && left + width <= WIDTH && taken.iter().all(apart) && circles.iter().all(outside)
     };
-    let (left, line) = corners.into_iter().find(is_free).unwrap_or(corners[0]);
+    let (left, line) = places.into_iter().find(is_free).unwrap_or(places[0]);
     taken.push((left, line, width));
     (left, line)
 }
 
 fn legend(svg: &mut String, sites: &SiteMap, panels: &[Panel<'_>], top: f64) {
     let columns = 4;
+    let _ = writeln!(
+        svg,
+        "<text x=\"24\" y=\"{}\" font-size=\"15\" fill=\"#8b98ad\">A dot is a city, in the colour of the site that \
+         serves it; a circle grows with the part of all users that its site serves, told here before → after.</text>",
+        top + 28.0
+    );
     for (site, place) in sites.iter() {
         let (column, row) = (site.index() % columns, site.index() / columns);
-        let (x, y) = (24.0 + column as f64 * 352.0, top + 28.0 + row as f64 * 30.0);
+        let (x, y) = (24.0 + column as f64 * 352.0, top + 60.0 + row as f64 * 30.0);
         let _ = writeln!(
             svg,
             "<circle cx=\"{x}\" cy=\"{}\" r=\"7\" fill=\"{}\"/>",

@@ -305,4 +305,19 @@ mod tests {
         check("x|2|0", GraphError::Syntax { line: 1 });
         check("#\n\n3|3|0", GraphError::Itself { line: 3 });
     }
+
+    #[test]
+    fn a_graph_takes_as_many_systems_and_links_as_it_may_and_no_more() {
+        use super::super::GraphError;
+        let chain =
+            |systems: u32| -> String { (1..systems).map(|one| format!("{one}|{}|0\n", one + 1)).collect() };
+        assert_eq!(AsGraph::parse(&chain(32)).unwrap().len(), 32);
+        assert_eq!(AsGraph::parse(&chain(33)).unwrap_err(), GraphError::Size { line: 32 });
+        // Eleven systems have 55 pairs.
+        let all: String =
+            (1..=11).flat_map(|one| (1..one).map(move |other| format!("{one}|{other}|-1\n"))).collect();
+        let first = |lines: usize| all.lines().take(lines).collect::<Vec<_>>().join("\n");
+        assert_eq!(AsGraph::parse(&first(48)).unwrap().links(), 48);
+        assert_eq!(AsGraph::parse(&first(49)).unwrap_err(), GraphError::Size { line: 49 });
+    }
 }
