@@ -118,7 +118,9 @@ impl Explanation {
     }
 
     fn write_anycast(&self, f: &mut fmt::Formatter<'_>, gain: &AnycastGain) -> fmt::Result {
-        write!(f, "  anycast {:.1} ms, best {:+.1} ms", gain.anycast_millis, -gain.gain_millis)?;
+        // Rounded before a zero is added, so that no gain is shown as a negative zero.
+        let best = (-gain.gain_millis * 10.0).round() / 10.0 + 0.0;
+        write!(f, "  anycast {:.1} ms, best {best:+.1} ms", gain.anycast_millis)?;
         match gain.proven_millis {
             Some(proven) => write!(f, ", proven gain {proven:.1} ms")?,
             None => f.write_str(", no proof")?,
