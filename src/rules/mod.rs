@@ -14,6 +14,7 @@ mod condition;
 mod pattern;
 mod view;
 
+#[cfg(feature = "config")]
 pub(crate) use view::as_read;
 
 use std::fmt;
