@@ -29,6 +29,15 @@ async fn is_served(stream: &mut TcpStream) -> bool {
     matches!(head, Ok(Ok(head)) if head.starts_with(b"HTTP/1.1 421"))
 }
 
+/// Two hundred connections from one network, which say nothing.
+async fn crowd(server: SocketAddr) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for host in 0..200 {
+        crowd.push(connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts"));
+    }
+    crowd
+}
+
 #[tokio::test]
 async fn a_crowd_that_idles_does_not_shut_good_clients_out() {
     let guard = Guard::new().connections(ConnectionBounds::new(64, 48));
@@ -40,10 +49,7 @@ async fn a_crowd_that_idles_does_not_shut_good_clients_out() {
         .expect("it builds");
     let server = pop.bind().await.expect("loopback").http[0];
     let serving = tokio::spawn(async move { pop.run().await });
-    let mut crowd = Vec::new();
-    for host in 0..200 {
-        crowd.push(connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts"));
-    }
+    let mut crowd = crowd(server).await;
     let mut good = Vec::new();
     for network in 0..40 {
         let mut stream = connect([127, 20, network, 1], server).await.expect("the kernel accepts");
@@ -80,10 +86,7 @@ async fn a_pop_without_a_guard_lets_good_clients_in_too() {
         .expect("it builds");
     let server = pop.bind().await.expect("loopback").http[0];
     let serving = tokio::spawn(async move { pop.run().await });
-    let mut crowd = Vec::new();
-    for host in 0..200 {
-        crowd.push(connect([127, 66, 0, host + 1], server).await.expect("the kernel accepts"));
-    }
+    let _crowd = crowd(server).await;
     for network in 0..20 {
         // Who has to leave needs a moment for it.
         let mut is_in = false;
